@@ -1,0 +1,125 @@
+"""The one protocol that STAR-Prompt, its ablations and every competitor share.
+
+The runner owns the loop over tasks, epochs and batches, evaluation, checkpoints, seeds and clocks.
+A learner holds its method and nothing else. It is found by its name in ``config/methods/NAME.yaml``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from starprompt.data.batch import Batch, StreamInfo
+from starprompt.data.stream import Task
+
+
+class Hyperparameters(BaseModel):
+    """Base of every method's hyperparameters: typed, immutable, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a learner is built from: the stream's names and sizes and the frozen parts.
+
+    vit()   a fresh timm ViT with pretrained weights and no head (num_classes=0), float32, whose
+            normalisation is ``vit_normalisation``
+    clip()  the frozen CLIP (``starprompt.backbones.clip.FrozenClip``), shared, never trained
+    keys    folder of the run whose first stage made the keys; None for methods that need none
+    """
+
+    stream: StreamInfo
+    device: torch.device
+    seed: int
+    vit: Callable[[], nn.Module]
+    clip: Callable[[], Any]
+    vit_normalisation: Callable[[Tensor], Tensor]
+    keys: Path | None = None
+    precision: str = "float32"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which class's prompt each image chose in each layer: the runner records it.
+
+    chosen      (B, L) int64    stream label of the chosen class
+    similarity  (B, L) float32  the similarity it was chosen by
+    """
+
+    chosen: Tensor
+    similarity: Tensor
+
+
+@dataclass
+class Learner(ABC):
+    """One method. Subclasses set ``Hyperparameters`` and ``epochs``/``batch_size`` come from it.
+
+    A subclass is constructed as ``cls(hp, setting)``; its ``setup`` builds modules. Everything that
+    training changes must be in ``state_dict``: a run killed after a task goes on from there, with
+    a fresh object whose ``load_state_dict`` was called, and must end as if undisturbed.
+    """
+
+    hp: Any
+    setting: Setting
+    last_selection: Selection | None = field(default=None, init=False)
+
+    Hyperparameters: ClassVar[type[Hyperparameters]] = Hyperparameters
+    #: what the runner puts into training and test batches: "images", "features"
+    train_inputs: ClassVar[tuple[str, ...]] = ("images",)
+    test_inputs: ClassVar[tuple[str, ...]] = ("images",)
+    #: whether training images are augmented
+    augment: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        self.setup()
+
+    @property
+    def epochs(self) -> int:
+        """Passes over a task's training images; 0 for methods that learn nothing by steps."""
+        return getattr(self.hp, "epochs", 0)
+
+    @property
+    def batch_size(self) -> int:
+        return getattr(self.hp, "batch_size", 128)
+
+    @abstractmethod
+    def setup(self) -> None:
+        """Build modules and parameters (torch's seed is set by the runner just before)."""
+
+    def begin_task(self, task: Task) -> None:  # noqa: B027 - an empty hook, on purpose
+        """Before a task's first step: make room for its classes, make the optimiser."""
+
+    def begin_epoch(self, epoch: int) -> None:  # noqa: B027 - an empty hook, on purpose
+        """Before each epoch of the current task: set the learning rate."""
+
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+        """One update. Returns scalar tensors still on the device; "loss" is among them."""
+        raise NotImplementedError(f"{type(self).__name__} has epochs but no train_step")
+
+    def end_task(self, task: Task) -> None:  # noqa: B027 - an empty hook, on purpose
+        """After a task's last step: fit statistics, replay, align."""
+
+    @abstractmethod
+    def predict(self, batch: Batch) -> Tensor:
+        """(B, classes seen so far) logits, float32; no task identity is given.
+
+        A method that selects prompts leaves what it chose in ``last_selection``.
+        """
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that training has changed so far, as tensors by name."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take up a state that ``state_dict`` gave at the end of a task."""
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Numbers for the record, at least {"trained": n}: parameters that training changes."""
+        return {}

@@ -1,0 +1,42 @@
+"""What a person sees when something that they can mend is wrong.
+
+Every room may raise :class:`UserError`; the command line prints its sentence and exits with 2.
+Anything else that escapes is a bug of ours and keeps its traceback.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+
+class UserError(Exception):
+    """A mistake in what was asked or given: one sentence that says what, where and what to do."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """The error for a name that nothing answers to, with the names that come near it."""
+    known = sorted(known)
+    near = get_close_matches(name, known, n=3, cutoff=0.5)
+    if near:
+        hint = f"did you mean {' or '.join(repr(n) for n in near)}?"
+    else:
+        hint = f"there are: {', '.join(known) or 'none'}."
+    return UserError(f"There is no {kind} named {name!r}; {hint}")
+
+
+def invalid_file(path: object, error: Any) -> UserError:
+    """The error for a YAML or JSON file that a pydantic model refused: file, key, expected.
+
+    ``error`` is a ``pydantic.ValidationError``; all its findings go into the one sentence.
+    """
+    findings = []
+    for found in error.errors():
+        key = ".".join(str(part) for part in found["loc"]) or "the whole file"
+        if found["type"] == "extra_forbidden":
+            findings.append(f"{key}: there is no such key")
+        elif found["type"] == "missing":
+            findings.append(f"{key}: is required but missing")
+        else:
+            message = found["msg"].removeprefix("Value error, ").rstrip(".")
+            findings.append(f"{key}: {message[0].lower()}{message[1:]} (found {found['input']!r})")
+    return UserError(f"{path} is not valid: {'; '.join(findings)}.")
