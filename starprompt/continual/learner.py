@@ -1,7 +1,8 @@
 """The one protocol that STAR-Prompt, its ablations and every competitor share.
 
 The runner owns the loop over tasks, epochs and batches, evaluation, checkpoints, seeds and clocks.
-A learner holds its method and nothing else. It is found by its name in ``config/methods/NAME.yaml``.
+A learner holds its method and nothing else, and is found by its name in
+``config/methods/NAME.yaml``.
 """
 
 from abc import ABC, abstractmethod

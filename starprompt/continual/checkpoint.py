@@ -1,0 +1,190 @@
+"""What a run keeps while it is under way, so that a killed one goes on at its last finished task.
+
+A run's folder has a folder ``work`` until the record is written:
+
+    work/run.json                 fingerprint, attempts, when the first one started
+    work/task-002/outcome.json    accuracy row, times, losses, digests of the files beside it
+                  predictions.parquet, selection.parquet
+                  state.safetensors      what the learner's state_dict gave; latest task only
+
+A task's folder appears by one rename when all in it is written: it is whole or not there. The
+work folder stands apart from the run's results because Snakemake removes a failed job's results.
+"""
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from starprompt.continual.evaluation import Evaluation
+from starprompt.continual.record import EpochLosses, TaskTimes
+from starprompt.continual.recording import PREDICTION_SCHEMA, SELECTION_SCHEMA, write_part
+from starprompt.errors import UserError
+from starprompt.files import atomic_path, sha256_file, write_json
+
+logger = logging.getLogger(__name__)
+
+STATE = "state.safetensors"
+PREDICTIONS = "predictions.parquet"
+SELECTION = "selection.parquet"
+OUTCOME = "outcome.json"
+
+
+class TaskOutcome(BaseModel):
+    """What is known of a finished task beside the files."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    task: int
+    accuracy: list[float | None]
+    times: TaskTimes
+    losses: list[EpochLosses]
+    parameters: dict[str, int]
+    peak_memory_bytes: int
+    digests: dict[str, str] = {}
+
+
+class _Run(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    fingerprint: str
+    attempts: int
+    started: str
+
+
+class WorkFolder:
+    """The finished tasks of a run under way. To be opened under the run's lock."""
+
+    def __init__(self, path: Path, fingerprint: str) -> None:
+        """Open ``path``; what another fingerprint left there, or is damaged, is thrown away."""
+        self.path = path
+        self.outcomes: list[TaskOutcome] = []
+        for leftover in path.glob(".*.part"):  # of a process killed while it wrote
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        before = _read_run(path / "run.json")
+        if before is not None and before.fingerprint == fingerprint:
+            self._read_outcomes()
+        if not self.outcomes:
+            shutil.rmtree(path, ignore_errors=True)
+        self._run = _Run(fingerprint=fingerprint, attempts=1, started=now())
+        if before is not None and before.fingerprint == fingerprint:
+            self._run = before.model_copy(update={"attempts": before.attempts + 1})
+        write_json(path / "run.json", self._run.model_dump())
+
+    @property
+    def attempts(self) -> int:
+        """Processes that have worked on this run, this one included."""
+        return self._run.attempts
+
+    @property
+    def started(self) -> str:
+        """When the first of them began, ISO 8601 in UTC."""
+        return self._run.started
+
+    def task_folder(self, task: int) -> Path:
+        return self.path / f"task-{task:03d}"
+
+    def parts(self, name: str) -> list[Path]:
+        """The files ``name`` of all finished tasks, in order."""
+        return [self.task_folder(task) / name for task in range(len(self.outcomes))]
+
+    def save(
+        self, outcome: TaskOutcome, state: Mapping[str, Tensor], evaluation: Evaluation
+    ) -> None:
+        """Keep a finished task. Raises :class:`UserError` when the disk is full."""
+        with atomic_path(self.task_folder(outcome.task)) as folder:
+            folder.mkdir()
+            write_part(folder / PREDICTIONS, evaluation.predictions, PREDICTION_SCHEMA)
+            write_part(folder / SELECTION, evaluation.selections, SELECTION_SCHEMA)
+            # not safetensors' own save_file, which hides a full disk in an error of its own
+            (folder / STATE).write_bytes(pack_state(state))
+            digests = {name: sha256_file(folder / name) for name in (PREDICTIONS, SELECTION, STATE)}
+            outcome = outcome.model_copy(update={"digests": digests})
+            (folder / OUTCOME).write_text(outcome.model_dump_json(indent=1), encoding="utf-8")
+        self.outcomes.append(outcome)
+        if outcome.task:
+            (self.task_folder(outcome.task - 1) / STATE).unlink(missing_ok=True)
+
+    def state_path(self) -> Path:
+        """The state after the last finished task."""
+        return self.task_folder(len(self.outcomes) - 1) / STATE
+
+    def _read_outcomes(self) -> None:
+        while (folder := self.task_folder(len(self.outcomes))).is_dir():
+            outcome = _read_outcome(folder)
+            if outcome is None:
+                break
+            self.outcomes.append(outcome)
+        if self.outcomes and not _intact(self.state_path(), self.outcomes[-1]):
+            logger.warning("%s is damaged: the run begins afresh", self.path)
+            self.outcomes.clear()
+
+
+def pack_state(state: Mapping[str, Tensor]) -> bytes:
+    """A learner's state as safetensors bytes, from any device.
+
+    Raises :class:`UserError` when the state holds something else than tensors by name.
+    """
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise UserError(
+                f"state_dict gave {name!r} of type {type(value).__name__}; it must give tensors "
+                "by name (numbers as tensors of no dimension)."
+            )
+    on_device = [name for name, value in state.items() if value.device.type != "cpu"]
+    # cloned, because safetensors refuses tensors that share memory, as tied weights do
+    plain = {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
+    return safetensors.torch.save(plain, {"on_device": json.dumps(sorted(on_device))})
+
+
+def load_state(path: Path, device: torch.device) -> dict[str, Tensor]:
+    """The state in a file that :func:`pack_state` filled, each tensor where it was before.
+
+    What lay on an accelerator comes back on ``device``, what lay on the CPU stays there. Raises
+    :class:`UserError` naming the file when it is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            on_device = set(json.loads((file.metadata() or {}).get("on_device", "[]")))
+            return {
+                name: file.get_tensor(name).to(device if name in on_device else "cpu")
+                for name in file.keys()  # noqa: SIM118 - no mapping
+            }
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"{path} is missing or not a whole checkpoint ({error}); run its run again."
+        ) from error
+
+
+def now() -> str:
+    """The present moment, ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _read_run(path: Path) -> _Run | None:
+    try:
+        return _Run.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def _read_outcome(folder: Path) -> TaskOutcome | None:
+    """The outcome in a task's folder if it and its parts are as they were written."""
+    try:
+        outcome = TaskOutcome.model_validate_json((folder / OUTCOME).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+    whole = all(_intact(folder / name, outcome) for name in (PREDICTIONS, SELECTION))
+    return outcome if whole else None
+
+
+def _intact(path: Path, outcome: TaskOutcome) -> bool:
+    return path.is_file() and sha256_file(path) == outcome.digests.get(path.name)

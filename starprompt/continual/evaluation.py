@@ -1,0 +1,126 @@
+"""How a learner is tested after each task: on every task all of whose classes it has seen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from starprompt.continual.learner import Learner, Selection
+from starprompt.continual.recording import prediction_table, selection_table
+from starprompt.data.stream import Task, TaskData
+from starprompt.errors import UserError
+
+#: test images at a time, at least: no gradient is kept, so more fit than in training
+BATCH_SIZE = 128
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One row of the accuracy matrix (percent, None where unseen) and the rows behind it."""
+
+    accuracy: list[float | None]
+    predictions: list[pa.Table]
+    selections: list[pa.Table]
+
+
+@torch.no_grad()
+def evaluate(
+    learner: Learner,
+    task: Task,
+    test_tasks: Sequence[TaskData],
+    *,
+    where: str,
+    progress: bool | None = None,
+) -> Evaluation:
+    """Test ``learner`` after ``task`` on the tasks seen by then.
+
+    Which of ``test_tasks`` were seen follows from their labels, so that a joint stream, whose one
+    training task brings all classes, is tested on all of them. ``where`` names method, data set
+    and task in messages. Raises :class:`UserError` when a learner's logits have another shape than
+    (B, classes seen) or are not finite.
+    """
+    result = Evaluation([], [], [])
+    seen = [int(test.labels.max()) < task.seen_classes for test in test_tasks]
+    bar = tqdm(
+        total=sum(len(test) for test, known in zip(test_tasks, seen, strict=True) if known),
+        desc=f"{where}: test",
+        unit="image",
+        leave=False,
+        disable=None if progress is None else not progress,
+    )
+    with bar:
+        for index, test in enumerate(test_tasks):
+            if not seen[index]:
+                result.accuracy.append(None)
+                continue
+            answer = _answer(learner, test, task.seen_classes, where, bar)
+            right = int((answer.predictions == answer.labels).sum())
+            result.accuracy.append(100 * right / len(answer.labels))
+            result.predictions.append(
+                prediction_table(
+                    task.index,
+                    index,
+                    answer.ids,
+                    answer.labels,
+                    answer.predictions,
+                    answer.scores,
+                )
+            )
+            if answer.selection is not None:
+                result.selections.append(
+                    selection_table(task.index, answer.ids, answer.labels, answer.selection)
+                )
+    return result
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a learner says to one test task, on the CPU: (N,) each, selection (N, L)."""
+
+    ids: Tensor
+    labels: Tensor
+    predictions: Tensor
+    scores: Tensor
+    selection: Selection | None
+
+
+def _answer(learner: Learner, test: TaskData, seen: int, where: str, bar: tqdm) -> _Answer:
+    ids, labels, predictions, scores = [], [], [], []
+    selections: list[Selection] = []
+    size = max(BATCH_SIZE, learner.batch_size)
+    for batch in test.batches(size, inputs=learner.test_inputs):
+        learner.last_selection = None
+        logits = learner.predict(batch)
+        if logits.shape != (len(batch), seen):
+            raise UserError(
+                f"predict in {where} gave logits of shape {tuple(logits.shape)}; it must give one "
+                f"row an image and one column a class seen so far: {(len(batch), seen)}."
+            )
+        score, prediction = logits.float().softmax(dim=1).max(dim=1)
+        ids.append(batch.ids)
+        labels.append(batch.labels)
+        predictions.append(prediction)
+        scores.append(score)
+        if learner.last_selection is not None:
+            selections.append(learner.last_selection)
+        bar.update(len(batch))
+    all_scores = _gather(scores)
+    if not bool(all_scores.isfinite().all()):  # -inf may rule a class out; NaN rules nothing
+        raise UserError(
+            f"predict in {where} gave logits that are not numbers; the method diverged while it "
+            "learned: lower its learning rates."
+        )
+    chosen = None
+    if selections:
+        chosen = Selection(
+            _gather([selection.chosen for selection in selections]),
+            _gather([selection.similarity for selection in selections]),
+        )
+    return _Answer(_gather(ids), _gather(labels), _gather(predictions), all_scores, chosen)
+
+
+def _gather(parts: list[Tensor]) -> Tensor:
+    return torch.cat(parts).cpu()

@@ -1,0 +1,94 @@
+"""What a run predicted and which prompts it chose, as columns in parquet files.
+
+One part is written after each evaluation; at the end the parts become one file, a row group each.
+Nothing here loops over images.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from starprompt.continual.learner import Selection
+from starprompt.continual.record import PREDICTION_COLUMNS, SELECTION_COLUMNS
+from starprompt.files import atomic_path
+
+#: zstd halves what snappy leaves of the integer columns and costs milliseconds
+COMPRESSION = "zstd"
+
+
+def schema_of(columns: Mapping[str, str]) -> pa.Schema:
+    """The arrow schema of a mapping from column to type name, as ``record.py`` has them."""
+    return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
+
+
+PREDICTION_SCHEMA = schema_of(PREDICTION_COLUMNS)
+SELECTION_SCHEMA = schema_of(SELECTION_COLUMNS)
+
+
+def prediction_table(
+    after_task: int, task: int, ids: Tensor, labels: Tensor, predictions: Tensor, scores: Tensor
+) -> pa.Table:
+    """One row an image of ``task``, all tensors (N,).
+
+    score is the softmax probability of the predicted class among the classes seen so far.
+    """
+    columns = {
+        "image_id": _numpy(ids),
+        "task": np.full(len(ids), task),
+        "label": _numpy(labels),
+        "prediction": _numpy(predictions),
+        "score": _numpy(scores),
+        "after_task": np.full(len(ids), after_task),
+    }
+    return _table(columns, PREDICTION_SCHEMA)
+
+
+def selection_table(after_task: int, ids: Tensor, labels: Tensor, selection: Selection) -> pa.Table:
+    """One row an image and layer; ids, labels (N,), selection (N, L). Layers vary fastest."""
+    n_images, n_layers = selection.chosen.shape
+    columns = {
+        "image_id": np.repeat(_numpy(ids), n_layers),
+        "after_task": np.full(n_images * n_layers, after_task),
+        "layer": np.tile(np.arange(n_layers), n_images),
+        "true_class": np.repeat(_numpy(labels), n_layers),
+        "chosen_class": _numpy(selection.chosen).reshape(-1),
+        "similarity": _numpy(selection.similarity).reshape(-1),
+    }
+    return _table(columns, SELECTION_SCHEMA)
+
+
+def write_part(path: Path, tables: Sequence[pa.Table], schema: pa.Schema) -> None:
+    """Write one evaluation's tables as one row group; none gives a file without rows."""
+    with path.open("wb") as file:
+        pq.write_table(
+            pa.concat_tables([schema.empty_table(), *tables]), file, compression=COMPRESSION
+        )
+
+
+def merge_parts(parts: Sequence[Path], schema: pa.Schema, final: Path) -> None:
+    """Write the parts, in order, as one file under its final name, one part in memory at a time."""
+    with (
+        atomic_path(final) as path,
+        path.open("wb") as file,
+        pq.ParquetWriter(file, schema, compression=COMPRESSION) as writer,
+    ):
+        for part in parts:
+            writer.write_table(pq.read_table(part, schema=schema))
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    tensor = tensor.detach()
+    if tensor.is_floating_point():
+        tensor = tensor.to(torch.float32)
+    return tensor.cpu().numpy()
+
+
+def _table(columns: Mapping[str, np.ndarray], schema: pa.Schema) -> pa.Table:
+    # cast() refuses a number that does not fit its column instead of wrapping it round
+    arrays = [pa.array(columns[field.name]).cast(field.type) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)

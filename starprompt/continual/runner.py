@@ -1,0 +1,255 @@
+"""How anything is learned over tasks: the loop, and what makes it safe to kill.
+
+    seed -> learner = make_learner()
+    for each task:
+        seed -> begin_task -> (begin_epoch -> train_step, train_step, ...) x epochs -> end_task
+        test on all tasks seen -> keep a checkpoint
+    write the record
+
+The runner knows no method. Seeds are set at construction and at the beginning of every task from
+(seed, task), so that a run resumed after a kill equals an undisturbed one bit for bit.
+"""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from starprompt.continual import checkpoint, devices
+from starprompt.continual.checkpoint import TaskOutcome, WorkFolder
+from starprompt.continual.environment import git_revision, versions
+from starprompt.continual.evaluation import evaluate
+from starprompt.continual.header import RunHeader
+from starprompt.continual.learner import Learner
+from starprompt.continual.losses import LossWatch
+from starprompt.continual.metrics import measure
+from starprompt.continual.record import EpochLosses, RunRecord, TaskTimes, read_record, write_record
+from starprompt.continual.recording import PREDICTION_SCHEMA, SELECTION_SCHEMA, merge_parts
+from starprompt.continual.seeding import seed_everything
+from starprompt.data.stream import Task, TaskStream
+from starprompt.errors import UserError
+from starprompt.files import atomic_path
+
+logger = logging.getLogger(__name__)
+
+RESULTS = ("predictions.parquet", "selection.parquet", "checkpoint.safetensors", "record.json")
+
+
+def run(
+    make_learner: Callable[[], Learner],
+    stream: TaskStream,
+    folder: Path,
+    *,
+    header: RunHeader,
+    device: torch.device,
+    fingerprint: str | None = None,
+    progress: bool | None = None,
+) -> RunRecord:
+    """Train a learner over a stream and leave the run's four files in ``folder``.
+
+    make_learner  builds the learner; called once, right after seeding, only if a task is left
+    header        what the record says of method and stream; its seed seeds the run
+    fingerprint   what decides whether a started or finished run is this one; from the header
+                  when None
+    progress      bars on or off; None: on when stderr is a terminal
+
+    A finished run of the same fingerprint is returned as it is; a started one goes on after its
+    last finished task. Another process that works on ``folder`` is waited for.
+
+    Raises :class:`UserError` for a loss or logits that are not finite (naming task, epoch, step),
+    and when a file cannot be written.
+    """
+    fingerprint = fingerprint or header.fingerprint(device)
+    with _alone(folder):
+        done = _finished(folder, fingerprint)
+        if done is not None:
+            logger.info("%s: already finished", header.where)
+            shutil.rmtree(folder / "work", ignore_errors=True)  # killed just before this
+            return done
+        _clear(folder)
+        work = WorkFolder(folder / "work", fingerprint)
+        if len(work.outcomes) < len(stream.tasks):
+            _learn_all(make_learner, stream, work, header, device, progress)
+        record = _record(header, stream, work, fingerprint, device)
+        _write_results(folder, work, record)
+    logger.info(
+        "%s: final average accuracy %.2f%%", header.where, record.metrics.final_average_accuracy
+    )
+    return record
+
+
+def _learn_all(
+    make_learner: Callable[[], Learner],
+    stream: TaskStream,
+    work: WorkFolder,
+    header: RunHeader,
+    device: torch.device,
+    progress: bool | None,
+) -> None:
+    """Learn the tasks that ``work`` does not have yet, and keep each there."""
+    seed, n_tasks = header.stream.seed, len(stream.tasks)
+    devices.reset_peak_memory(device)
+    seed_everything(seed, "setup")
+    learner = make_learner()
+    if work.outcomes:
+        learner.load_state_dict(checkpoint.load_state(work.state_path(), device))
+        logger.info(
+            "%s: resumes at task %d of %d (attempt %d)",
+            *(header.where, len(work.outcomes) + 1, n_tasks, work.attempts),
+        )
+    for task in stream.tasks[len(work.outcomes) :]:
+        where = f"{header.where}, task {task.index + 1} of {n_tasks}"
+        seed_everything(seed, "task", task.index)
+        times, losses = _learn(learner, task, where, device, progress)
+        started = time.perf_counter()
+        evaluation = evaluate(learner, task, stream.test_tasks, where=where, progress=progress)
+        times.evaluate = time.perf_counter() - started
+        outcome = TaskOutcome(
+            task=task.index,
+            accuracy=evaluation.accuracy,
+            times=times,
+            losses=losses,
+            parameters=learner.parameter_counts(),
+            peak_memory_bytes=devices.peak_memory_bytes(device),
+        )
+        work.save(outcome, learner.state_dict(), evaluation)
+        _log(where, outcome)
+
+
+def _learn(
+    learner: Learner, task: Task, where: str, device: torch.device, progress: bool | None
+) -> tuple[TaskTimes, list[EpochLosses]]:
+    """One task, from begin_task to end_task."""
+    started = time.perf_counter()
+    losses: list[EpochLosses] = []
+    steps = 0
+    learner.begin_task(task)
+    bar = tqdm(
+        total=learner.epochs * -(-len(task.train) // learner.batch_size),
+        desc=where,
+        unit="step",
+        leave=False,
+        disable=None if progress is None else not progress,
+    )
+    with bar:
+        for epoch in range(learner.epochs):
+            learner.begin_epoch(epoch)
+            watch = LossWatch(f"{where}, epoch {epoch + 1} of {learner.epochs}")
+            batches = task.train.batches(
+                learner.batch_size,
+                epoch=epoch,
+                inputs=learner.train_inputs,
+                augment=learner.augment,
+                shuffle=True,
+            )
+            for step, batch in enumerate(batches):
+                watch.add(step, learner.train_step(batch))
+                bar.update()
+                steps += 1
+            means = watch.means()
+            losses.append(EpochLosses(task=task.index, epoch=epoch, losses=means))
+            bar.set_postfix(means, refresh=False)
+    devices.synchronize(device)
+    trained = time.perf_counter()
+    learner.end_task(task)
+    devices.synchronize(device)
+    ended = time.perf_counter()
+    times = TaskTimes(train=trained - started, end=ended - trained, evaluate=0.0, steps=steps)
+    return times, losses
+
+
+def _log(where: str, outcome: TaskOutcome) -> None:
+    seen = [value for value in outcome.accuracy if value is not None]
+    logger.info(
+        "%s: %.2f%% on %d tasks seen (%s); trained %.1f s (%d steps), ended %.1f s, tested %.1f s",
+        *(where, sum(seen) / len(seen), len(seen), " ".join(f"{value:.1f}" for value in seen)),
+        *(outcome.times.train, outcome.times.steps, outcome.times.end, outcome.times.evaluate),
+    )
+
+
+def _record(
+    header: RunHeader,
+    stream: TaskStream,
+    work: WorkFolder,
+    fingerprint: str,
+    device: torch.device,
+) -> RunRecord:
+    outcomes = work.outcomes
+    accuracy = [outcome.accuracy for outcome in outcomes]
+    return RunRecord(
+        config=header.config,
+        method=header.method,
+        stream=header.stream,
+        accuracy=accuracy,
+        metrics=measure(accuracy, [len(test) for test in stream.test_tasks]),
+        times=[outcome.times for outcome in outcomes],
+        losses=[losses for outcome in outcomes for losses in outcome.losses],
+        parameters=outcomes[-1].parameters,
+        backbones=header.backbones,
+        keys=header.keys,
+        device=devices.describe_device(device),
+        peak_memory_bytes=max(outcome.peak_memory_bytes for outcome in outcomes),
+        versions=versions(),
+        git_revision=git_revision(),
+        started=work.started,
+        finished=checkpoint.now(),
+        attempts=work.attempts,
+        fingerprint=fingerprint,
+        extra=header.settings,
+    )
+
+
+def _write_results(folder: Path, work: WorkFolder, record: RunRecord) -> None:
+    """Everything under its final name; the record last, because it says that all is there."""
+    predictions, selection = work.parts(checkpoint.PREDICTIONS), work.parts(checkpoint.SELECTION)
+    merge_parts(predictions, PREDICTION_SCHEMA, folder / "predictions.parquet")
+    merge_parts(selection, SELECTION_SCHEMA, folder / "selection.parquet")
+    with atomic_path(folder / "checkpoint.safetensors") as part:
+        shutil.copyfile(work.state_path(), part)
+    write_record(folder / "record.json", record)
+    shutil.rmtree(work.path)
+
+
+def _finished(folder: Path, fingerprint: str) -> RunRecord | None:
+    """The record in ``folder`` if the run is finished, whole and the one that is asked for."""
+    if not all((folder / name).is_file() for name in RESULTS):
+        return None
+    try:
+        record = read_record(folder / "record.json")
+    except UserError as error:
+        logger.warning("%s", error)
+        return None
+    return record if record.fingerprint == fingerprint else None
+
+
+def _clear(folder: Path) -> None:
+    """Remove another run's results and what a killed process left half written."""
+    for path in (folder / "record.json", *folder.glob(".*.part")):
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the run's lock; it falls with the process that holds it, however that one ends."""
+    lock = FileLock(folder / ".lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            logger.warning("another process works on %s: waiting until it has ended", folder)
+            lock.acquire(poll_interval=0.5)
+    except PermissionError as error:
+        raise UserError(
+            f"{folder} could not be written: no permission there; choose another place."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
