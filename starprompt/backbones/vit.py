@@ -1,0 +1,87 @@
+"""timm's plain VisionTransformer, with pretrained weights, ready for prompts to be put into it."""
+
+from collections.abc import Callable
+
+import torch
+from timm.layers import Attention
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import Tensor, nn
+
+from starprompt.backbones import checkpoints, weights
+from starprompt.backbones.names import parse_vit
+from starprompt.backbones.preprocess import ChannelStatistics
+from starprompt.errors import UserError
+
+
+def load_vit(
+    name: str, device: torch.device | str = "cpu", num_classes: int = 0
+) -> VisionTransformer:
+    """A fresh ViT by its name, float32, in evaluation mode, on ``device``; it may be trained.
+
+    Names: ``tiny`` (comes with the package); timm's, as in ``vit_base_patch16_224.augreg_in21k``;
+    ``NAME@FILE`` for weights in a local file; ``NAME/random`` for random weights, equal at every
+    call. ``num_classes`` gives it a new head, drawn from torch's global generator; 0 none.
+
+    Raises:
+        UserError: an unknown name, a model that is not a plain VisionTransformer, weights that
+            are not there, cannot be read or belong to another model.
+    """
+    if name == "tiny":
+        from starprompt.backbones.tiny.models import load_tiny_vit
+
+        return refuse_unless_plain(load_tiny_vit(num_classes), name).to(device)
+    source = parse_vit(name)
+    file = None if source.random else weights.resolve(source)
+    vit = refuse_unless_plain(checkpoints.build_vit(source, num_classes), name)
+    if file is not None:
+        checkpoints.load_vit_file(vit, source, file)
+    return vit.eval().to(device)
+
+
+def vit_normalisation(name: str) -> Callable[[Tensor], Tensor]:
+    """Normalises (B,3,H,W) views in [0, 1] to the statistics the weights were trained with."""
+    if name == "tiny":
+        from starprompt.backbones.tiny.models import NORMALISATION
+
+        return ChannelStatistics(*NORMALISATION["vit"])
+    statistics = parse_vit(name).statistics
+    assert statistics is not None, "timm states them for every model"
+    return ChannelStatistics(*statistics)
+
+
+def vit_digest(name: str) -> str:
+    """Hex SHA-256 of the weights that ``name`` means: of their file or, if random, of the tensors.
+
+    Raises:
+        UserError: as :func:`load_vit`.
+    """
+    if name == "tiny":
+        from starprompt.backbones.tiny.models import WEIGHTS
+
+        return weights.sha256_file(WEIGHTS["vit"])
+    source = parse_vit(name)
+    if source.random:
+        return weights.state_digest(load_vit(name))
+    return weights.sha256_file(weights.resolve(source))
+
+
+def refuse_unless_plain(model: nn.Module, name: str) -> VisionTransformer:
+    """``model`` if it is a VisionTransformer with a class token that is what the head reads.
+
+    Raises:
+        UserError: otherwise, with what differs.
+    """
+    problem = None
+    if type(model) is not VisionTransformer:
+        problem = f"it is a {type(model).__name__}"
+    elif model.cls_token is None or model.global_pool != "token":
+        problem = f"its head reads {model.global_pool!r} instead of the class token"
+    elif any(type(b) is not Block or type(b.attn) is not Attention for b in model.blocks):
+        problem = "its blocks are not the standard ones"
+    if problem is None:
+        assert isinstance(model, VisionTransformer)
+        return model
+    raise UserError(
+        f"{name!r} is not a plain VisionTransformer of timm's ({problem}), into which prompts are "
+        "put; choose one such as 'vit_base_patch16_224.augreg_in21k'."
+    )
