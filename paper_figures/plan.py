@@ -1,0 +1,57 @@
+"""What the paper shows and in which order: the part of an experiment that its results don't hold.
+
+Tables and figures read result files alone; this is how they are told which files, in which order
+and under which headings. The command line makes a plan from the configuration.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """A method as the tables name it.
+
+    bound      an upper or lower bound: shown, but never the best of its column
+    rehearsal  keeps images of past tasks: marked with a dagger
+    """
+
+    name: str
+    title: str
+    description: str
+    bound: bool = False
+    rehearsal: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The title with its mark."""
+        return f"{self.title}\u00a0†" if self.rehearsal else self.title
+
+
+@dataclass(frozen=True)
+class DatasetColumn:
+    """A data set as the tables name it."""
+
+    name: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An experiment's rows, columns and repetitions.
+
+    runs    folder ``results/runs/<config>`` that holds ``<dataset>/<method>/seed<seed>/``
+    notes   further sentences for the tables' footnotes
+    """
+
+    name: str
+    title: str
+    runs: Path
+    methods: tuple[MethodRow, ...]
+    datasets: tuple[DatasetColumn, ...]
+    seeds: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+
+    def run_folder(self, dataset: str, method: str, seed: int) -> Path:
+        """Where one run's record stands."""
+        return self.runs / dataset / method / f"seed{seed}"
