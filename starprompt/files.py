@@ -30,7 +30,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
         yield part
         if part.is_dir() and final.is_dir():
             shutil.rmtree(final)
-        os.replace(part, final)
+        part.replace(final)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(

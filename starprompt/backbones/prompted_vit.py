@@ -1,0 +1,141 @@
+"""A timm Vision Transformer with prompts injected layer by layer.
+
+The transformer itself is timm's, weights unchanged; only the walk through its blocks is ours,
+because a prompt enters in the middle of the attention. Three forms of injection:
+
+* ``Residual(at="value")``: the vector is added to the value vectors of every token (the released
+  code). Attention rows sum to 1, so this is the same as adding it to the attended values, before
+  the output projection; that is what is computed, and attention itself is left to PyTorch.
+* ``Residual(at="post_attention")``: x <- x + MSA(LN(x)) + residual (the paper's Eq. 6).
+* ``Prefix``: key and value tokens are prepended to the attention's own (prefix tuning).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from timm.layers.attention import Attention
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import Tensor, nn
+
+from starprompt.errors import UserError
+
+
+@dataclass(frozen=True)
+class Residual:
+    """One vector an image, ``vector`` (B, D), added at one of two places of a block."""
+
+    vector: Tensor
+    at: Literal["value", "post_attention"] = "value"
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Key and value tokens, each (B, P, D), that every token of the image may attend to."""
+
+    keys: Tensor
+    values: Tensor
+
+
+Injection = Residual | Prefix | None
+
+
+class PromptedViT(nn.Module):
+    """A frozen timm ViT whose blocks take an :data:`Injection` each.
+
+    Without injections its features equal timm's own ``forward_features``. Raises
+    :class:`UserError` for a transformer whose blocks are not the plain pre-norm ones that the
+    method is defined on.
+    """
+
+    def __init__(self, vit: VisionTransformer) -> None:
+        super().__init__()
+        _require_plain_blocks(vit)
+        self.vit = vit.requires_grad_(False)
+
+    @property
+    def depth(self) -> int:
+        return len(self.vit.blocks)
+
+    @property
+    def dim(self) -> int:
+        return self.vit.embed_dim
+
+    def forward(self, images: Tensor, injections: Sequence[Injection] | None = None) -> Tensor:
+        """Final-norm [CLS] feature of normalised images.
+
+        images      (B, 3, H, W), normalised for this ViT
+        injections  one entry a block, or None for the plain transformer
+        returns     (B, D)
+        """
+        return self.tokens(images, injections)[:, 0]
+
+    def tokens(
+        self,
+        images: Tensor,
+        injections: Sequence[Injection] | None = None,
+        prepended: Tensor | None = None,
+    ) -> Tensor:
+        """All tokens after the final norm: (B, 1 + N, D), or (B, P + 1 + N, D) where
+        ``prepended`` (B, P, D) stands before [CLS] from the first block on (L2P)."""
+        if injections is not None and len(injections) != self.depth:
+            raise ValueError(f"{len(injections)} injections for {self.depth} blocks")
+        x = self.vit.patch_embed(images)
+        x = self.vit.norm_pre(self.vit.patch_drop(self.vit._pos_embed(x)))
+        if prepended is not None:
+            x = torch.cat([prepended, x], dim=1)
+        for layer, block in enumerate(self.vit.blocks):
+            x = _block(block, x, injections[layer] if injections is not None else None)
+        return self.vit.norm(x)
+
+
+def _block(block: Block, x: Tensor, injection: Injection) -> Tensor:
+    """timm's pre-norm block with an injection into its attention."""
+    attended = block.drop_path1(block.ls1(_attention(block.attn, block.norm1(x), injection)))
+    x = x + attended
+    if isinstance(injection, Residual) and injection.at == "post_attention":
+        x = x + injection.vector[:, None, :]
+    return x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
+
+
+def _attention(attn: Attention, x: Tensor, injection: Injection) -> Tensor:
+    batch, tokens, _ = x.shape
+    qkv = attn.qkv(x).reshape(batch, tokens, 3, attn.num_heads, attn.head_dim)
+    q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+    q, k = attn.q_norm(q), attn.k_norm(k)
+    if isinstance(injection, Prefix):
+        k = torch.cat([_heads(injection.keys, attn.num_heads), k], dim=2)
+        v = torch.cat([_heads(injection.values, attn.num_heads), v], dim=2)
+    dropout = attn.attn_drop.p if attn.training else 0.0
+    x = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+    x = x.transpose(1, 2).reshape(batch, tokens, -1)
+    if isinstance(injection, Residual) and injection.at == "value":
+        x = x + injection.vector[:, None, :]
+    return attn.proj_drop(attn.proj(x))
+
+
+def _heads(tokens: Tensor, n_heads: int) -> Tensor:
+    """(B, P, D) -> (B, heads, P, D / heads)."""
+    batch, length, dim = tokens.shape
+    return tokens.reshape(batch, length, n_heads, dim // n_heads).transpose(1, 2)
+
+
+def _require_plain_blocks(vit: nn.Module) -> None:
+    plain = (
+        isinstance(vit, VisionTransformer)
+        and vit.cls_token is not None
+        and all(
+            type(block) is Block
+            and type(block.attn) is Attention
+            and getattr(block.attn, "gate", None) is None
+            and isinstance(getattr(block.attn, "norm", nn.Identity()), nn.Identity)
+            for block in vit.blocks
+        )
+    )
+    if not plain:
+        raise UserError(
+            f"{type(vit).__name__} can't be prompted: STAR-Prompt needs a timm VisionTransformer "
+            "with a [CLS] token and plain pre-norm blocks, such as vit_base_patch16_224."
+        )

@@ -1,0 +1,153 @@
+"""STAR-Prompt's first stage: one learned text prompt a class makes that class's key.
+
+Menabue et al., "Semantic Residual Prompts for Continual Learning", ECCV 2024, Sec. 3.2; released
+`first_stage_model.py` and `train_first_stage_on_task`. No image is read: CLIP is frozen and the
+images are not augmented, so its features are computed once (`starprompt embed`).
+"""
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from starprompt.continual.learner import Hyperparameters, Learner
+from starprompt.data.batch import Batch
+from starprompt.data.stream import Task
+from starprompt.replay.feature_replay import replay_epoch
+from starprompt.replay.mixture import Mixtures, fit_mixtures
+
+#: standard deviation of a context vector at its start
+CONTEXT_STD = 0.02
+
+
+def context_orthogonality(past: Tensor, current: Tensor) -> Tensor:
+    """Mean of (p_i . p_j)^2 over current i and past j; zero without past classes.
+
+    past (P, width), current (N, width). Released `compute_ortho_loss`.
+    """
+    if len(past) == 0:
+        return current.new_zeros(())
+    return (current @ past.detach().T).square().mean()
+
+
+class FirstStage(Learner):
+    """Contexts p_c in the text `X <class name>.`; keys w_c; logits tau cos(E_vis(x), w_c)."""
+
+    class Hyperparameters(Hyperparameters):
+        """Defaults are the released ones."""
+
+        epochs: int = Field(default=20, ge=1)
+        batch_size: int = Field(default=128, ge=1)
+        lr: float = Field(default=0.002, gt=0)
+        orthogonality: float = Field(default=30.0, ge=0, description="lambda_1")
+        replay: bool = True
+        components: int = Field(default=5, ge=1, description="M, Gaussians a class")
+        em_iterations: int = Field(default=200, ge=1)
+        replay_epochs: int = Field(default=10, ge=0)
+        replay_lr: float = Field(default=0.05, gt=0)
+        replay_samples: int = Field(default=256, ge=1)
+        replay_batch_size: int = Field(default=128, ge=1)
+
+    train_inputs: ClassVar[tuple[str, ...]] = ("features",)
+    test_inputs: ClassVar[tuple[str, ...]] = ("features",)
+    augment: ClassVar[bool] = False
+
+    hp: Any
+
+    def setup(self) -> None:
+        stream, device = self.setting.stream, self.setting.device
+        self.clip = self.setting.clip()
+        self.tokens = self.clip.prompt_tokens(list(stream.class_names))
+        self.contexts = CONTEXT_STD * torch.randn(
+            stream.n_classes, self.clip.text_width, device=device
+        )
+        self.keys = torch.zeros(stream.n_classes, self.clip.dim, device=device)
+        self.mixtures: list[Mixtures] = []
+        self.past = self.seen = 0
+
+    def begin_task(self, task: Task) -> None:
+        self.past, self.seen = task.past_classes, task.seen_classes
+        self.text = self.tokens.select(slice(self.past, self.seen))
+        self.context = nn.Parameter(self.contexts[self.past : self.seen].clone())
+        self.optimiser = torch.optim.SGD([self.context], lr=self.hp.lr)
+
+    def current_keys(self) -> Tensor:
+        """(N_t, d) unit keys of the task's own classes, from one pass of the text tower."""
+        embeddings = self.text.with_context(self.context)
+        return F.normalize(self.clip.encode_prompts(embeddings, self.text.eot), dim=-1)
+
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+        assert batch.clip is not None
+        # Cross-entropy over the current classes alone: past logits would be -inf.
+        images = F.normalize(batch.clip, dim=-1)
+        logits = self.clip.logit_scale * images @ self.current_keys().T
+        cross_entropy = F.cross_entropy(logits, batch.labels - self.past)
+        orthogonality = context_orthogonality(self.contexts[: self.past], self.context)
+        loss = cross_entropy + self.hp.orthogonality * orthogonality
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        return {"loss": loss, "cross_entropy": cross_entropy, "orthogonality": orthogonality}
+
+    def end_task(self, task: Task) -> None:
+        if self.hp.replay:
+            self._remember(task)
+            self._replay()
+        with torch.no_grad():
+            self.contexts[self.past : self.seen] = self.context
+            self.keys[self.past : self.seen] = self.current_keys()
+
+    def _remember(self, task: Task) -> None:
+        """A mixture a class on CLIP's features, not normalised. The released code passes over the
+        images several times, but un-augmented features repeat exactly: one pass says it all."""
+        features = task.train.features("clip")
+        labels = task.train.labels.to(features.device)
+        of_class = [features[labels == label] for label in range(self.past, self.seen)]
+        fit = fit_mixtures(of_class, self.hp.components, self.hp.em_iterations)
+        self.mixtures.append(fit.mixtures)
+
+    def _replay(self) -> None:
+        """Cross-entropy over all seen classes on drawn features; only current contexts learn."""
+        mixtures = Mixtures.concatenate(self.mixtures)
+        optimiser = torch.optim.SGD([self.context], lr=self.hp.replay_lr)
+        for _ in range(self.hp.replay_epochs):
+            for features, labels in replay_epoch(
+                mixtures, self.hp.replay_samples, self.hp.replay_batch_size
+            ):
+                keys = torch.cat([self.keys[: self.past], self.current_keys()])
+                logits = self.clip.logit_scale * F.normalize(features, dim=-1) @ keys.T
+                loss = F.cross_entropy(logits, labels)
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+
+    def predict(self, batch: Batch) -> Tensor:
+        assert batch.clip is not None
+        images = F.normalize(batch.clip, dim=-1)
+        return self.clip.logit_scale * images @ self.keys[: self.seen].T
+
+    def state_dict(self) -> dict[str, Tensor]:
+        state = {
+            "contexts": self.contexts,
+            "keys": self.keys,
+            "seen": torch.tensor(self.seen),
+        }
+        if self.mixtures:
+            state |= Mixtures.concatenate(self.mixtures).state("mixtures.")
+        return state
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        device = self.setting.device
+        self.contexts, self.keys = state["contexts"].to(device), state["keys"].to(device)
+        self.past = self.seen = int(state["seen"])
+        if "mixtures.weights" in state:
+            state = {name: tensor.to(device) for name, tensor in state.items()}
+            self.mixtures = [Mixtures.from_state(state, "mixtures.")]
+
+    def parameter_counts(self) -> dict[str, int]:
+        stored = sum(
+            m.weights.numel() + m.means.numel() + m.variances.numel() for m in self.mixtures
+        )
+        return {"trained": self.contexts.numel(), "stored": stored}
