@@ -1,0 +1,164 @@
+"""The workflow's nodes as files: what a run reads, what it depends on, what the paper is made of.
+
+The Snakemake rules hold no logic; they ask here. Nothing here imports torch or pandas, because
+Snakemake reads its rules at every call.
+"""
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from starprompt.config import RESULTS, Config, MethodSpec, embedding_path, load_method
+from starprompt.data.prepare import fingerprint
+from starprompt.data.registry import DatasetSpec, data_root, load_dataset_spec
+from starprompt.files import write_text
+
+#: What a run leaves, the record last.
+RUN_FILES = ("predictions.parquet", "selection.parquet", "checkpoint.safetensors", "record.json")
+FIGURE_KINDS = ("curves", "task-accuracy", "task-selection", "class-selection")
+TABLE_KINDS = ("metrics", "cost")
+TABLE_FORMS = ("csv", "md", "tex")
+FIGURE_FORMS = ("pdf", "png")
+
+
+def manifest_file(dataset: str) -> Path:
+    """The file that says that a data set is prepared."""
+    return data_root() / "prepared" / dataset / "manifest.json"
+
+
+class Grid:
+    """One experiment's files, and what each of its jobs depends on beside its input files.
+
+    Raises :class:`UserError` when a data set, a method or the method of its keys is unknown or
+    its file not valid.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.results = RESULTS / config.name
+        self.datasets: dict[str, DatasetSpec] = {d: load_dataset_spec(d) for d in config.datasets}
+        self.methods: dict[str, MethodSpec] = {m: load_method(m) for m in config.methods}
+        for spec in list(self.methods.values()):
+            if spec.keys is not None and spec.keys not in self.methods:
+                self.methods[spec.keys] = load_method(spec.keys)
+
+    @cached_property
+    def config_file(self) -> Path:
+        """The experiment as it is run: its file with the command line's overrides."""
+        return self.results / "config.yaml"
+
+    def write_config(self) -> None:
+        """Write :attr:`config_file`, unless it holds just that already."""
+        text = "# What the results beside this file were made with; written by the workflow.\n"
+        text += yaml.safe_dump(
+            self.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True
+        )
+        if not (self.config_file.is_file() and self.config_file.read_text("utf-8") == text):
+            write_text(self.config_file, text)
+
+    def embedding_file(self, dataset: str) -> str:
+        """The cached features of ``dataset`` under the experiment's CLIP."""
+        return str(embedding_path(data_root(), dataset, self.config.backbones.clip))
+
+    def run_files(self, dataset: str, method: str, seed: object) -> dict[str, str]:
+        """A run's files by their stem; any part may be a Snakemake wildcard in braces."""
+        folder = RESULTS / "runs" / self.config.name / dataset / method / f"seed{seed}"
+        return {name.partition(".")[0]: str(folder / name) for name in RUN_FILES}
+
+    def run_inputs(self, dataset: str, method: str, seed: object) -> dict[str, str]:
+        """What a run reads: the prepared images, the cached features, the keys' run."""
+        spec = self.methods[method]
+        inputs = {"manifest": str(manifest_file(dataset))}
+        if "clip" in spec.uses:
+            inputs["embedding"] = self.embedding_file(dataset)
+        if spec.keys is not None:
+            keys = self.run_files(dataset, spec.keys, seed)
+            inputs |= {"keys_checkpoint": keys["checkpoint"], "keys_record": keys["record"]}
+        return inputs
+
+    def prepare_depends(self, dataset: str) -> str:
+        """All that the prepared images depend on."""
+        return fingerprint(self._dataset(dataset))
+
+    def embed_depends(self, dataset: str) -> str:
+        """All that the cached features depend on, beside the prepared images."""
+        spec = self._dataset(dataset)
+        return _canonical(
+            {
+                "clip": self.config.backbones.clip,
+                "precision": self.config.precision,
+                **spec.model_dump(mode="json", include={"image_size", "test_transform"}),
+            }
+        )
+
+    def run_depends(self, dataset: str, method: str) -> str:
+        """All that a run depends on, beside its files and its seed.
+
+        Not in it: titles and citations, other methods, the device, threads, other resources.
+        """
+        spec = self.methods[method]
+        backbones = self.config.backbones.model_dump()
+        stream = self._dataset(dataset).model_dump(
+            mode="json",
+            exclude={"title", "license", "citation", "notes", "sources", "stored", "expected"},
+        )
+        return _canonical(
+            {
+                "learner": spec.learner,
+                "hyperparameters": spec.resolve(dataset),
+                "stream": spec.stream,
+                "backbones": {kind: backbones[kind] for kind in spec.uses},
+                "precision": self.config.precision,
+                "dataset": stream,
+            }
+        )
+
+    def paper_depends(self) -> str:
+        """All that tables and figures depend on, beside the runs: order, titles, descriptions."""
+        shown = {"title", "description", "group", "stream", "rehearsal", "sources"}
+        return _canonical(
+            {
+                "config": self.config.model_dump(include={"title", "datasets", "methods", "seeds"}),
+                "methods": [
+                    self.methods[m].model_dump(mode="json", include=shown)
+                    for m in self.config.methods
+                ],
+                "datasets": [self.datasets[d].title for d in self.config.datasets],
+            }
+        )
+
+    def all_run_files(self, stem: str) -> list[str]:
+        """One file, by its stem, of every run that the tables show."""
+        return [self.run_files(*run)[stem] for run in self.config.runs()]
+
+    def tables(self) -> dict[str, list[str]]:
+        """Paths of the tables, by kind."""
+        names = {"accuracy": ["accuracy"]}
+        names |= {kind: [f"{kind}-{d}" for d in self.datasets] for kind in TABLE_KINDS}
+        return self._files("tables", names, TABLE_FORMS)
+
+    def figures(self) -> dict[str, list[str]]:
+        """Paths of the figures, by kind."""
+        names = {kind: [f"{kind}-{d}" for d in self.datasets] for kind in FIGURE_KINDS}
+        return self._files("figures", names, FIGURE_FORMS)
+
+    def _files(
+        self, folder: str, names: dict[str, list[str]], forms: tuple[str, ...]
+    ) -> dict[str, list[str]]:
+        return {
+            kind: [
+                str(self.results / folder / f"{stem}.{form}") for stem in stems for form in forms
+            ]
+            for kind, stems in names.items()
+        }
+
+    def _dataset(self, name: str) -> DatasetSpec:
+        return self.datasets[name]
+
+
+def _canonical(value: dict[str, Any]) -> str:
+    """JSON that is equal for equal values, whatever the order of their keys."""
+    return json.dumps(value, sort_keys=True)

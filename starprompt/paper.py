@@ -1,0 +1,68 @@
+"""From an experiment's configuration to its tables and figures.
+
+``paper_figures`` reads result files and knows no configuration; here it is told what to read. The
+drawing libraries are imported only when something is drawn.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starprompt.config import RESULTS, Config, MethodSpec, load_config, load_method
+from starprompt.data.registry import load_dataset_spec
+
+if TYPE_CHECKING:
+    from paper_figures.plan import MethodRow, Plan
+
+
+def make_plan(config: Config) -> "Plan":
+    """Rows, columns and repetitions of an experiment's tables, in the configuration's order."""
+    from paper_figures.plan import DatasetColumn, Plan
+
+    names = config.backbones
+    return Plan(
+        name=config.name,
+        title=config.title,
+        runs=RESULTS / "runs" / config.name,
+        methods=tuple(_row(load_method(name)) for name in config.methods),
+        datasets=tuple(
+            DatasetColumn(name, load_dataset_spec(name).title) for name in config.datasets
+        ),
+        seeds=tuple(config.seeds),
+        notes=(f"Backbones: ViT {names.vit}; CLIP {names.clip}.",),
+    )
+
+
+def make_tables(config_path: Path, results: Path = RESULTS) -> list[Path]:
+    """Write all tables of an experiment under ``results/<name>/tables``; return their paths.
+
+    Raises :class:`UserError` when runs are missing (they are listed) or a file is damaged.
+    """
+    from paper_figures.collect import collect
+    from paper_figures.tables import write_tables
+
+    plan = make_plan(load_config(config_path))
+    return write_tables(collect(plan), results / plan.name / "tables")
+
+
+def make_figures(config_path: Path, results: Path = RESULTS) -> list[Path]:
+    """Draw all figures of an experiment under ``results/<name>/figures``; return their paths.
+
+    Raises :class:`UserError` when runs are missing (they are listed) or a file is damaged.
+    """
+    from paper_figures.collect import collect
+    from paper_figures.figures import write_figures
+
+    plan = make_plan(load_config(config_path))
+    return write_figures(collect(plan), results / plan.name / "figures")
+
+
+def _row(spec: MethodSpec) -> "MethodRow":
+    from paper_figures.plan import MethodRow
+
+    return MethodRow(
+        name=spec.name,
+        title=spec.title,
+        description=spec.description,
+        bound=spec.group == "bound",
+        rehearsal=spec.rehearsal,
+    )

@@ -1,0 +1,48 @@
+# Frozen CLIP over the clean images, once a data set; and the tiny pair, made again on request.
+
+
+rule embed:
+    input:
+        manifest=rules.prepare.output.manifest,
+    output:
+        GRID.embedding_file("{dataset}"),
+    log:
+        f"results/logs/{GRID.config.name}/embed/{{dataset}}.log",
+    benchmark:
+        f"results/benchmarks/{GRID.config.name}/embed/{{dataset}}.tsv"
+    params:
+        config=str(GRID.config_file),
+        depends=lambda wildcards: GRID.embed_depends(wildcards.dataset),
+    threads: GRID.config.threads
+    resources:
+        gpu=GRID.config.gpu,
+        mem_mb=GRID.config.mem_mb,
+        runtime=GRID.config.runtime,
+    conda:
+        "../envs/starprompt.yaml"
+    shell:
+        "python -m starprompt.cli embed --config {params.config} --dataset {wildcards.dataset}"
+        " --threads {threads} > {log} 2>&1"
+
+
+# The weights that come with the package, from nothing: `snakemake tiny_pair`.
+rule tiny_pair:
+    output:
+        clip="results/tiny-pair/tiny-clip.safetensors",
+        vit="results/tiny-pair/tiny-vit.safetensors",
+        card="results/tiny-pair/card.json",
+    log:
+        "results/logs/tiny-pair.log",
+    benchmark:
+        "results/benchmarks/tiny-pair.tsv"
+    params:
+        folder=subpath(output.card, parent=True),
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    conda:
+        "../envs/starprompt.yaml"
+    shell:
+        "python -m starprompt.cli weights make-tiny --output {params.folder} --threads {threads}"
+        " > {log} 2>&1"

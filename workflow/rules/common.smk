@@ -1,0 +1,46 @@
+# What the rules share: the experiment, checked before anything starts, and the names it allows.
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import validate
+
+from starprompt.config import load_config
+from starprompt.errors import UserError
+from starprompt.grid import Grid, manifest_file
+
+
+def checked_grid():
+    """The experiment that `config` holds; what is wrong with it, in one sentence."""
+    given = ", ".join(os.path.relpath(file) for file in workflow.configfiles) or "the configuration"
+    try:
+        grid = Grid(load_config(dict(config), origin=given))
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+    validate(config, "../schemas/config.schema.json", set_default=False)
+    return grid
+
+
+def in_report(files, caption, category):
+    """Files for the HTML report, each under its name and format."""
+    for file in files:
+        labels = {"name": Path(file).stem, "format": Path(file).suffix[1:].upper()}
+        yield report(
+            file, caption=f"../report/{caption}.rst", category=category, labels=labels
+        )
+
+
+GRID = checked_grid()
+
+# Jobs find this environment's commands even where nobody activated it. In a conda environment of
+# Snakemake's own, that environment's commands are meant.
+if not workflow.deployment_settings.deployment_method:
+    shell.prefix(f"export PATH='{Path(sys.executable).parent}':\"$PATH\"; ")
+
+
+wildcard_constraints:
+    dataset="|".join(GRID.datasets),
+    method="|".join(GRID.methods),
+    seed=r"\d+",

@@ -1,0 +1,25 @@
+# From a source to memory-mapped images. Nothing after it opens an image file or the network.
+
+
+rule prepare:
+    output:
+        manifest=str(manifest_file("{dataset}")),
+    log:
+        "results/logs/prepare/{dataset}.log",
+    benchmark:
+        "results/benchmarks/prepare/{dataset}.tsv"
+    params:
+        depends=lambda wildcards: GRID.prepare_depends(wildcards.dataset),
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=720,
+    conda:
+        "../envs/starprompt.yaml"
+    shell:
+        "python -m starprompt.cli data prepare {wildcards.dataset} > {log} 2>&1"
+
+
+rule prepared:
+    input:
+        expand(rules.prepare.output.manifest, dataset=GRID.config.datasets),

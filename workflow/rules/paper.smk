@@ -1,0 +1,49 @@
+# From the runs' records to tables and figures.
+
+
+rule tables:
+    input:
+        GRID.all_run_files("record"),
+    output:
+        *in_report(GRID.tables()["accuracy"], "accuracy", "Tables"),
+        *in_report(GRID.tables()["metrics"], "metrics", "Tables"),
+        *in_report(GRID.tables()["cost"], "cost", "Tables"),
+    log:
+        f"results/logs/{GRID.config.name}/tables.log",
+    benchmark:
+        f"results/benchmarks/{GRID.config.name}/tables.tsv"
+    params:
+        config=str(GRID.config_file),
+        depends=GRID.paper_depends(),
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    conda:
+        "../envs/starprompt.yaml"
+    shell:
+        "python -m starprompt.cli tables --config {params.config} > {log} 2>&1"
+
+
+rule figures:
+    input:
+        GRID.all_run_files("record"),
+        GRID.all_run_files("selection"),
+    output:
+        *in_report(GRID.figures()["curves"], "curves", "Figures"),
+        *in_report(GRID.figures()["task-accuracy"], "task-accuracy", "Figures"),
+        *in_report(GRID.figures()["task-selection"], "task-selection", "Figures"),
+        *in_report(GRID.figures()["class-selection"], "class-selection", "Figures"),
+    log:
+        f"results/logs/{GRID.config.name}/figures.log",
+    benchmark:
+        f"results/benchmarks/{GRID.config.name}/figures.tsv"
+    params:
+        config=str(GRID.config_file),
+        depends=GRID.paper_depends(),
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    conda:
+        "../envs/starprompt.yaml"
+    shell:
+        "python -m starprompt.cli figures --config {params.config} > {log} 2>&1"
