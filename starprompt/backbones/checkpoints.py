@@ -2,6 +2,7 @@
 
 import logging
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,30 +21,57 @@ _RANDOM_SEED = 0
 
 
 def build_clip(source: Source) -> nn.Module:
-    """open_clip's CLIP of ``source``, float32, on the CPU; weights random, equal at every call."""
+    """open_clip's CLIP of ``source``, float32, on the CPU.
+
+    Its weights are random, equal at every call, if random ones are meant. Otherwise they are
+    unset, as a file will overwrite them all: drawing a ViT-L's takes ten seconds.
+    """
     import open_clip
 
     config: dict[str, Any] = open_clip.get_model_config(source.model)
     if source.quick_gelu and not config.get("quick_gelu"):
         log.info("%s: these weights need QuickGELU; it is switched on", source.name)
         config["quick_gelu"] = True
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_RANDOM_SEED)
-        return open_clip.CLIP(**config)
+    return _build(lambda: open_clip.CLIP(**config), source.random)
 
 
 def build_vit(source: Source, num_classes: int) -> Any:
-    """timm's model of ``source``, float32, on the CPU; weights random, equal at every call.
+    """timm's model of ``source``, float32, on the CPU; random or unset as in :func:`build_clip`.
 
-    The head is random in any case, drawn from torch's global generator.
+    A head of ``num_classes`` is random in any case, drawn from torch's global generator.
     """
     import timm
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_RANDOM_SEED)
-        model: Any = timm.create_model(source.model, pretrained=False, num_classes=0)
+    model: Any = _build(
+        lambda: timm.create_model(source.model, pretrained=False, num_classes=0), source.random
+    )
     if num_classes:
         model.reset_classifier(num_classes)
+    return model
+
+
+def _build(make: Callable[[], nn.Module], random: bool) -> nn.Module:
+    model = None if random else _unset(make)
+    if model is not None:
+        return model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_RANDOM_SEED)
+        return make()
+
+
+def _unset(make: Callable[[], nn.Module]) -> nn.Module | None:
+    """The model with memory for its weights and nothing in it; None where that cannot be.
+
+    Buffers that no file holds must be made by hand: CLIP's causal mask is the one we know.
+    """
+    with torch.device("meta"):
+        model: Any = make()
+    unsaved = [b for module in model.modules() for b in module._non_persistent_buffers_set]
+    if unsaved not in ([], ["attn_mask"]):
+        return None
+    model.to_empty(device="cpu")
+    if unsaved:
+        model.attn_mask.fill_(-torch.inf).triu_(1)
     return model
 
 

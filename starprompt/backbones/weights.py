@@ -7,12 +7,14 @@ question to the hub decides, and a missing file ends in one sentence.
 import hashlib
 import os
 from pathlib import Path
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from starprompt.backbones.names import Source
 from starprompt.errors import UserError
 from starprompt.files import sha256_file
+
+if TYPE_CHECKING:
+    from torch import nn
 
 #: formats a weights file may have; every one is read without running code from it
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
@@ -78,12 +80,12 @@ def fetch(source: Source) -> Path:
     raise _missing(source, "its repository on the hub has no such file")
 
 
-def digest(file: Path | None, model: nn.Module) -> str:
+def digest(file: Path | None, model: "nn.Module") -> str:
     """Hex SHA-256 of the weights file or, without one, of the model's state dict."""
     return sha256_file(file) if file is not None else state_digest(model)
 
 
-def state_digest(model: nn.Module) -> str:
+def state_digest(model: "nn.Module") -> str:
     """Hex SHA-256 over names, dtypes, shapes and bytes of a state dict, in the names' order."""
     total = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
