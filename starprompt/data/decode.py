@@ -1,0 +1,85 @@
+"""From a raw image to the pixels that are stored: 8-bit RGB at one size, as PIL decodes them."""
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from starprompt.data.formats import Raw
+from starprompt.data.steps import CenterCrop, Resize
+
+#: PIL modes with 16 bits or more a pixel: PIL's own convert would clip them at 255.
+_DEEP_MODES = {"I;16", "I;16L", "I;16B", "I;16N", "I", "F"}
+
+
+class CorruptImageError(Exception):
+    """An image that cannot be decoded; the message says why."""
+
+
+def decode(raw: Raw) -> Image.Image:
+    """Decode to an 8-bit RGB image.
+
+    Grey becomes three equal channels; palettes, CMYK and alpha are resolved as PIL does; 16-bit
+    images keep their most significant 8 bits. Raises :class:`CorruptImageError`.
+    """
+    if isinstance(raw, np.ndarray):
+        return Image.fromarray(np.ascontiguousarray(raw)).convert("RGB")
+    try:
+        with Image.open(BytesIO(raw) if isinstance(raw, bytes) else Path(raw)) as image:
+            shallow = _eight_bit(image) if image.mode in _DEEP_MODES else image
+            return shallow.convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise CorruptImageError("the file is missing") from error
+        raise CorruptImageError(str(error) or type(error).__name__) from error
+    except Image.DecompressionBombError as error:
+        raise CorruptImageError("too many pixels to be a photograph") from error
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    values = np.asarray(image)
+    if image.mode == "F":
+        return Image.fromarray(np.clip(np.round(values), 0, 255).astype(np.uint8))
+    return Image.fromarray((np.clip(values, 0, 65535).astype(np.uint32) >> 8).astype(np.uint8))
+
+
+def to_stored(
+    image: Image.Image, steps: Sequence[Resize | CenterCrop]
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Bring an RGB image to its stored size.
+
+    Returns (3,H,W) uint8, and the height and width in original pixels of what it shows: the whole
+    image, or the part that a centre crop left. The arithmetic is torchvision's on PIL images:
+    bicubic resize, integer centre crop.
+    """
+    shown_height, shown_width = image.height, image.width
+    for step in steps:
+        width, height = image.size
+        if isinstance(step, Resize):
+            new_height, new_width = resized_shape(height, width, step.size)
+            if (new_width, new_height) != image.size:
+                image = image.resize((new_width, new_height), Image.Resampling.BICUBIC)
+        else:
+            top, left = crop_offset(height, step.size), crop_offset(width, step.size)
+            image = image.crop((left, top, left + step.size, top + step.size))
+            shown_height = round(shown_height * step.size / height)
+            shown_width = round(shown_width * step.size / width)
+    pixels = np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+    return pixels, (shown_height, shown_width)
+
+
+def resized_shape(height: int, width: int, size: int | tuple[int, int]) -> tuple[int, int]:
+    """(height, width) after a resize, as torchvision computes them."""
+    if isinstance(size, tuple):
+        return size
+    if height <= width:
+        return size, int(size * width / height)
+    return int(size * height / width), size
+
+
+def crop_offset(side: int, crop: int) -> int:
+    """Where a central crop begins: torchvision's rounding (half to even)."""
+    return round((side - crop) / 2.0)

@@ -1,0 +1,266 @@
+"""Preparation: every image decoded once, to one size, into a memory map.
+
+Work goes on in ``prepared/.NAME.work``; when all is there, the folder gets its final name. A
+preparation that was interrupted goes on where it was; two at once wait for each other.
+"""
+
+import json
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from starprompt.data.decode import CorruptImageError, decode, to_stored
+from starprompt.data.formats import Listing, Raw, RawSplit
+from starprompt.data.registry import DatasetSpec
+from starprompt.data.steps import CenterCrop, Resize
+from starprompt.data.store import FORMAT_VERSION, SPLITS, prepared_folder, read_manifest
+from starprompt.errors import UserError
+from starprompt.files import digest_of, sha256_file, write_json
+
+#: Rows decoded between two notes of progress: what an interruption can cost.
+CHUNK = 256
+
+#: Which reader knows a kind of source; imported when needed, as some need heavy libraries.
+READERS = {"sklearn-digits": "starprompt.data.formats.digits"}
+
+
+def fingerprint(spec: DatasetSpec) -> str:
+    """Digest of all in a spec that the prepared files depend on (not tasks or transforms)."""
+    return digest_of(
+        {
+            "format": FORMAT_VERSION,
+            "sources": [source.model_dump() for source in spec.sources],
+            "stored": spec.stored.model_dump(),
+            "class_names": spec.class_names,
+        }
+    )
+
+
+def prepare(
+    spec: DatasetSpec, root: Path, *, skip_corrupt: bool = False, workers: int | None = None
+) -> Path:
+    """Prepare a data set under ``root`` if it is not; returns its folder.
+
+    skip_corrupt  leave out images that cannot be decoded (they are named in the manifest);
+                  otherwise the first one ends the preparation with :class:`UserError`
+    workers       decoding threads; all cores by default
+
+    Raises :class:`UserError` when the source is missing or not what it should be.
+    """
+    final = prepared_folder(root, spec.name)
+    if _is_current(final, spec):
+        return final
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(final.with_name(f".{spec.name}.lock"))
+        lock.acquire()
+    except OSError as error:
+        raise UserError(
+            f"Data set {spec.name!r} is not prepared and {final.parent} cannot be written "
+            f"({error.strerror}); set STARPROMPT_DATA to a folder that can."
+        ) from error
+    try:
+        if not _is_current(final, spec):
+            _prepare(spec, final, skip_corrupt, workers or available_cores())
+    finally:
+        lock.release()
+    return final
+
+
+def available_cores() -> int:
+    """Cores that this process may use: a scheduler's limit counts, where the system tells it."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _is_current(folder: Path, spec: DatasetSpec) -> bool:
+    manifest = read_manifest(folder)
+    return manifest is not None and manifest.get("fingerprint") == fingerprint(spec)
+
+
+def _prepare(spec: DatasetSpec, final: Path, skip_corrupt: bool, workers: int) -> None:
+    listing = _read_source(spec)
+    names = spec.class_names or list(listing.class_names)
+    if len(names) != len(listing.class_names):
+        raise UserError(
+            f"Data set {spec.name!r}: its description names {len(names)} classes, its source has "
+            f"{len(listing.class_names)}; correct class_names in its YAML."
+        )
+    work = _work_folder(final, fingerprint(spec), listing)
+    skipped = {}
+    for split in SPLITS:
+        raw: RawSplit = getattr(listing, split)
+        steps = getattr(spec.stored, split)
+        skipped[split] = _write_split(work, split, raw, steps, skip_corrupt, workers)
+    write_json(work / "class_names.json", names)
+    (work / "progress.json").unlink()
+    write_json(work / "manifest.json", _manifest(spec, work, listing, skipped))
+    if final.exists():
+        shutil.rmtree(final)
+    work.replace(final)
+
+
+def _read_source(spec: DatasetSpec) -> Listing:
+    source = spec.sources[0]
+    listing: Listing = import_module(READERS[source.kind]).read(source)
+    for split in SPLITS:
+        raw: RawSplit = getattr(listing, split)
+        if len(raw.images) != len(raw.labels):
+            raise UserError(
+                f"Data set {spec.name!r}: its {split} split has {len(raw.images)} images but "
+                f"{len(raw.labels)} labels; its files do not belong together."
+            )
+    return listing
+
+
+def _work_folder(final: Path, wanted: str, listing: Listing) -> Path:
+    """The folder of an interrupted preparation of the same thing, or an empty one."""
+    work = final.with_name(f".{final.name}.work")
+    identity = {
+        "fingerprint": wanted,
+        "labels": {s: digest_of(getattr(listing, s).labels.tolist()) for s in SPLITS},
+    }
+    try:
+        known = json.loads((work / "progress.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    if known.get("identity") != identity:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        write_json(work / "progress.json", {"identity": identity, "splits": {}})
+    return work
+
+
+def _write_split(
+    work: Path,
+    split: str,
+    raw: RawSplit,
+    steps: list[Resize | CenterCrop],
+    skip_corrupt: bool,
+    workers: int,
+) -> dict[int, str]:
+    """Decode one split into the work folder; returns the rows left out and why."""
+    progress = json.loads((work / "progress.json").read_text(encoding="utf-8"))
+    state = progress["splits"].setdefault(split, {"done": 0, "skipped": {}})
+    total = len(raw.labels)
+    images, sizes = _open_arrays(work, split, raw, steps, state["done"] == 0)
+
+    def store(row: int, item: Raw) -> tuple[int, str] | None:
+        try:
+            picture = decode(item)
+        except CorruptImageError as error:
+            return row, f"{raw.images.name(row)}: {error}"
+        pixels, shown = to_stored(picture, steps)
+        if pixels.shape != images.shape[1:]:
+            raise UserError(
+                f"{raw.images.name(row)} is {pixels.shape[2]}x{pixels.shape[1]} pixels, the first "
+                f"of its split {images.shape[3]}x{images.shape[2]}; give the data set a `stored` "
+                "size in its YAML."
+            )
+        images[row] = pixels
+        sizes[row] = shown
+        return None
+
+    bar = tqdm(total=total, initial=state["done"], desc=f"{work.name[1:-5]} {split}", disable=None)
+    with bar, ThreadPoolExecutor(workers) as pool:
+        for start in range(state["done"], total, CHUNK):
+            stop = min(start + CHUNK, total)
+            rows = range(start, stop)
+            for failure in pool.map(store, rows, raw.images.take(start, stop)):
+                if failure is not None:
+                    if not skip_corrupt:
+                        raise UserError(
+                            f"An image cannot be decoded: {failure[1]}; replace it, or leave such "
+                            "images out with --skip-corrupt."
+                        )
+                    state["skipped"][str(failure[0])] = failure[1]
+            images.flush()
+            sizes.flush()
+            state["done"] = stop
+            write_json(work / "progress.json", progress)
+            bar.update(stop - start)
+    skipped = {int(row): why for row, why in state["skipped"].items()}
+    _finish_split(work, split, images, sizes, raw.labels, sorted(skipped))
+    return skipped
+
+
+def _open_arrays(
+    work: Path, split: str, raw: RawSplit, steps: list[Resize | CenterCrop], fresh: bool
+) -> tuple[np.memmap, np.memmap]:
+    paths = work / f"{split}_images.npy", work / f"{split}_sizes.npy"
+    if not fresh:
+        return open_memmap(paths[0], mode="r+"), open_memmap(paths[1], mode="r+")
+    total = len(raw.labels)
+    shape = _first_shape(raw, steps)
+    return (
+        open_memmap(paths[0], mode="w+", dtype=np.uint8, shape=(total, *shape)),
+        open_memmap(paths[1], mode="w+", dtype=np.int32, shape=(total, 2)),
+    )
+
+
+def _first_shape(raw: RawSplit, steps: list[Resize | CenterCrop]) -> tuple[int, ...]:
+    """The stored shape of a split's first image that can be decoded."""
+    for row in range(len(raw.labels)):
+        try:
+            return to_stored(decode(raw.images.take(row, row + 1)[0]), steps)[0].shape
+        except CorruptImageError:
+            continue
+    return (3, 1, 1)
+
+
+def _finish_split(
+    work: Path,
+    split: str,
+    images: np.memmap,
+    sizes: np.memmap,
+    labels: NDArray[np.int64],
+    skipped: list[int],
+) -> None:
+    """Write the labels; where rows were left out, close the gaps."""
+    keep = np.setdiff1d(np.arange(len(labels)), skipped)
+    np.save(work / f"{split}_labels.npy", labels[keep])
+    for name, source in (("images", images), ("sizes", sizes)):
+        if len(source) == len(keep):  # nothing left out, or closed before an interruption
+            continue
+        path = work / f"{split}_{name}.npy"
+        part = work / f"{split}_{name}.dense.npy"
+        shape = (len(keep), *source.shape[1:])
+        dense = open_memmap(part, mode="w+", dtype=source.dtype, shape=shape)
+        for start in range(0, len(keep), CHUNK):
+            dense[start : start + CHUNK] = source[keep[start : start + CHUNK]]
+        dense.flush()
+        part.replace(path)
+
+
+def _manifest(
+    spec: DatasetSpec, work: Path, listing: Listing, skipped: dict[str, dict[int, str]]
+) -> dict[str, Any]:
+    n_classes = len(listing.class_names)
+    labels = {split: np.load(work / f"{split}_labels.npy") for split in SPLITS}
+    files = {path.name: sha256_file(path) for path in sorted(work.iterdir())}
+
+    def per_class(split: str) -> list[int]:
+        return np.bincount(labels[split], minlength=n_classes).tolist()
+
+    return {
+        "name": spec.name,
+        "format_version": FORMAT_VERSION,
+        "fingerprint": fingerprint(spec),
+        "source": spec.sources[0].model_dump(mode="json") | {"provenance": listing.provenance},
+        "stored": spec.stored.model_dump(mode="json"),
+        "counts": {split: len(labels[split]) for split in SPLITS},
+        "counts_per_class": {split: per_class(split) for split in SPLITS},
+        "skipped": {split: list(skipped[split].values()) for split in SPLITS},
+        "sha256": files,
+        "digest": digest_of(files),
+    }

@@ -1,0 +1,175 @@
+"""What data sets there are: one YAML a data set in ``config/datasets``, read and checked here.
+
+Nothing here imports torch, so that a listing or a dry run of the grid answers at once.
+"""
+
+import os
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from starprompt.data.sources import Source
+from starprompt.data.steps import Step, StoredShape
+from starprompt.errors import UserError, unknown_name
+
+DATASETS_FOLDER = Path("config/datasets")
+DEFAULT_TEMPLATES = ("a photo of a {}.",)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ChannelStatistics(_Part):
+    """Per-channel mean and standard deviation of images in [0, 1], R, G, B."""
+
+    mean: list[float] = Field(default=[0.0, 0.0, 0.0], min_length=3, max_length=3)
+    std: list[float] = Field(default=[1.0, 1.0, 1.0], min_length=3, max_length=3)
+
+
+class SplitCounts(_Part):
+    """Numbers of images that a published data set is known to have."""
+
+    train: int | None = None
+    test: int | None = None
+    total: int | None = None
+
+
+class DatasetSpec(_Part):
+    """One data set as its YAML has it: where from, how stored, how seen, how split into tasks.
+
+    tasks       a number of equal tasks, or the classes of each task in order of arrival
+    sources     tried in this order until one gives the files
+    stored      the size at which preparation stores every image (before any transform)
+    image_size  side of the square view that both transforms end in, in pixels
+    """
+
+    name: str
+    title: str
+    tasks: int | list[int]
+    classes: int | None = Field(default=None, gt=0)
+    image_size: int = Field(default=224, gt=0)
+    sources: list[Source] = Field(min_length=1)
+    stored: StoredShape = StoredShape()
+    train_transform: list[Step] = []
+    test_transform: list[Step] = []
+    normalisation: ChannelStatistics = ChannelStatistics()
+    templates: list[str] = Field(default=list(DEFAULT_TEMPLATES), min_length=1)
+    class_names: list[str] | None = None
+    expected: SplitCounts = SplitCounts()
+    license: str = ""
+    citation: str = ""
+    notes: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "DatasetSpec":
+        sizes = [self.tasks] if isinstance(self.tasks, int) else self.tasks
+        if not sizes or min(sizes) < 1:
+            raise ValueError("tasks must be a positive number, or a list of positive numbers")
+        if self.classes is not None:
+            self._task_sizes(self.classes)
+        for template in self.templates:
+            if "{}" not in template:
+                raise ValueError(f"the template {template!r} has no {{}} for the class name")
+        return self
+
+    def _task_sizes(self, n_classes: int) -> tuple[int, ...]:
+        if isinstance(self.tasks, list):
+            if sum(self.tasks) != n_classes:
+                raise ValueError(
+                    f"tasks adds up to {sum(self.tasks)} classes but there are {n_classes}"
+                )
+            return tuple(self.tasks)
+        if self.tasks > n_classes:
+            raise ValueError(f"{self.tasks} tasks are more than the {n_classes} classes")
+        share, rest = divmod(n_classes, self.tasks)
+        if rest:
+            even = [share + (i < rest) for i in range(self.tasks)]
+            raise ValueError(
+                f"{n_classes} classes do not split into {self.tasks} equal tasks; "
+                f"list the classes of each task, for instance {even}"
+            )
+        return (share,) * self.tasks
+
+    def task_ends(self, n_classes: int) -> tuple[int, ...]:
+        """Number of classes seen after each task, for a data set of ``n_classes``.
+
+        Raises :class:`UserError` when the tasks do not fit the classes.
+        """
+        try:
+            return tuple(accumulate(self._task_sizes(n_classes)))
+        except ValueError as error:
+            raise UserError(f"Data set {self.name!r}: {error} (key tasks).") from error
+
+
+def data_root() -> Path:
+    """Where data lies: ``$STARPROMPT_DATA``, or ``data`` in the working folder."""
+    return Path(os.environ.get("STARPROMPT_DATA") or "data")
+
+
+def list_datasets(folder: Path = DATASETS_FOLDER) -> list[str]:
+    """Names of all data sets that have a YAML in ``folder``, sorted."""
+    return sorted(path.stem for path in Path(folder).glob("*.yaml"))
+
+
+def load_dataset_spec(name: str, folder: Path = DATASETS_FOLDER) -> DatasetSpec:
+    """Read and check ``folder/NAME.yaml``.
+
+    Raises :class:`UserError` for a name that no file answers to (near names are listed) and for a
+    file that is not what it should be (file, key and what was expected are named).
+    """
+    folder = Path(folder)
+    known = list_datasets(folder)
+    if not known:
+        raise UserError(
+            f"There is no data set description in {folder.absolute()}; run from the repository's "
+            "top folder, or put a NAME.yaml there."
+        )
+    if name not in known:
+        raise unknown_name("data set", name, known)
+    path = folder / f"{name}.yaml"
+    spec = validate_yaml(path)
+    if spec.name != name:
+        raise UserError(f"{path}: name: expected {name!r}, as the file, not {spec.name!r}.")
+    return spec
+
+
+def validate_yaml(path: Path) -> DatasetSpec:
+    """The spec in one YAML file; see :func:`load_dataset_spec`."""
+    try:
+        value: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        what = " ".join(str(error).split())
+        raise UserError(f"{path} is not readable as YAML: {what}; mend it there.") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: expected keys and values (name, title, tasks, ...) at the top.")
+    try:
+        # Strictness over JSON rules: "5" is no number, but a list is good where a tuple is meant.
+        return DatasetSpec.model_validate_json(_json(value))
+    except ValidationError as error:
+        raise UserError(f"{path}: {describe(error)}.") from error
+
+
+def _json(value: Any) -> str:
+    import json
+
+    return json.dumps(value, default=str)
+
+
+def describe(error: ValidationError) -> str:
+    """The first fault of a failed validation as ``key: what was expected, what was given``."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "the whole file"
+    if first["type"] == "extra_forbidden":
+        return f"{key}: this key is not known; remove it or correct its spelling"
+    if first["type"] == "missing":
+        return f"{key}: this key is missing; add it"
+    given = first.get("input")
+    what = first["msg"].removeprefix("Value error, ")
+    what = what[0].lower() + what[1:]
+    if isinstance(given, (str, int, float, bool)) or given is None:
+        return f"{key}: {what}, got {given!r}"
+    return f"{key}: {what}"
