@@ -197,3 +197,8 @@ def check_hyperparameters(spec: MethodSpec, dataset: str) -> Any:
     except ValidationError as error:
         where = f"{METHODS / spec.name}.yaml (hyperparameters for {dataset})"
         raise invalid_file(where, error) from error
+
+
+def embedding_path(root: Path, dataset: str, clip: str) -> Path:
+    """Where the cached features of ``dataset`` under the CLIP named ``clip`` stand."""
+    return Path(root) / "embeddings" / dataset / f"{clip.replace('/', '--')}.safetensors"

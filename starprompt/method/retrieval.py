@@ -58,7 +58,7 @@ class KeyFilters:
         layers, classes, _ = self.products.shape
         numerator = query @ self.products.flatten(0, 1).T
         norm = (query.square() @ self.squares.flatten(0, 1).T).sqrt().clamp_min(1e-12)
-        return (SIMILARITY_SCALE * numerator / norm).reshape(-1, layers, classes)
+        return (SIMILARITY_SCALE * numerator / norm).reshape(len(query), layers, classes)
 
 
 def rows_of(past: Tensor, current: Tensor, chosen: Tensor) -> Tensor:

@@ -1,0 +1,95 @@
+"""The command line. Every step of the workflow is one of these commands and works without it."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from starprompt.backbones.cli import app as weights_app
+from starprompt.config import Config, Run, load_config, load_method
+from starprompt.data.cli import app as data_app
+from starprompt.errors import UserError, unknown_name
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Reproduce the tables of prompt-based continual learning.",
+)
+app.add_typer(data_app, name="data", help="Data sets: list, download, prepare, verify, show.")
+app.add_typer(weights_app, name="weights", help="Backbone weights: where, verify, download, make.")
+
+ConfigOption = Annotated[Path, typer.Option("--config", help="Experiment, as config/demo.yaml.")]
+DatasetOption = Annotated[str, typer.Option("--dataset", help="Name of a data set.")]
+MethodOption = Annotated[str, typer.Option("--method", help="Name of a method.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the run and of the class order.")]
+
+
+@app.command("check")
+def check_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
+    """Check a configuration and all that it names: data sets, methods, hyperparameters."""
+    from starprompt.experiment import check
+
+    experiment = load_config(config)
+    check(experiment)
+    typer.echo(f"{config}: {len(list(experiment.runs()))} runs, all names and values are good.")
+
+
+@app.command("embed")
+def embed_command(
+    dataset: DatasetOption,
+    config: ConfigOption = Path("config/demo.yaml"),
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+) -> None:
+    """Compute CLIP's features of a prepared data set's clean images, once for all runs."""
+    from starprompt.experiment import embed
+
+    out = embed(_loaded(config, threads), dataset)
+    typer.echo(f"wrote {out}")
+
+
+@app.command("run")
+def run_command(
+    dataset: DatasetOption,
+    method: MethodOption,
+    seed: SeedOption,
+    config: ConfigOption = Path("config/demo.yaml"),
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+) -> None:
+    """Train and test one method on one data set under one seed."""
+    experiment = _loaded(config, threads)
+    load_method(method)
+    if dataset not in experiment.datasets:
+        raise unknown_name(f"data set of {config}", dataset, experiment.datasets)
+    from starprompt.experiment import run
+
+    cell = Run(dataset, method, seed)
+    record = run(experiment, cell)
+    typer.echo(
+        f"{method} on {dataset}, seed {seed}: final average accuracy "
+        f"{record.metrics.final_average_accuracy:.2f}% ({experiment.run_folder(cell)})"
+    )
+
+
+def _loaded(config: Path, threads: int | None) -> Config:
+    experiment = load_config(config)
+    return experiment if threads is None else experiment.model_copy(update={"threads": threads})
+
+
+def main() -> None:
+    """Entry point: a mistake of the user's ends in one sentence and exit status 2."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    # Libraries tell of every file they open.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("root").setLevel(logging.INFO)
+    try:
+        app()
+    except UserError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
