@@ -93,6 +93,8 @@ class FrozenClip(nn.Module):
         self.statistics = statistics
         self.squash = squash
         self.precision = precision
+        #: τ, already exponentiated; a number, so that no step waits for the device to tell it
+        self.logit_scale = float(model.logit_scale.exp())
         self._weights_file = weights_file
         self._digest: str | None = None
         self.eval()
@@ -126,11 +128,6 @@ class FrozenClip(nn.Module):
         """Side of the square images the vision tower reads, in pixels."""
         size = self.model.visual.image_size
         return size if isinstance(size, int) else size[0]
-
-    @property
-    def logit_scale(self) -> float:
-        """τ, already exponentiated."""
-        return float(self.model.logit_scale.exp())
 
     @property
     def digest(self) -> str:
