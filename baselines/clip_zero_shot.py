@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from starprompt.continual.learner import Hyperparameters, Learner
+from starprompt.continual.learner import BaseHyperparameters, Learner
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
 
@@ -18,7 +18,7 @@ from starprompt.data.stream import Task
 class ClipZeroShot(Learner):
     """Cosine to the text features of the data set's templates, over the classes seen."""
 
-    class Hyperparameters(Hyperparameters):
+    class Hyperparameters(BaseHyperparameters):
         """One template or all of them, averaged."""
 
         ensemble: bool = False

@@ -1,4 +1,4 @@
-"""Fine-tuning of the whole ViT task after task: the lower bound; on a joint stream the upper one."""
+"""Fine-tuning of the whole ViT, task by task: the lower bound; on a joint stream the upper."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from starprompt.continual.learner import Hyperparameters, Learner
+from starprompt.continual.learner import BaseHyperparameters, Learner
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
 
@@ -15,7 +15,7 @@ from starprompt.data.stream import Task
 class Finetune(Learner):
     """Cross-entropy over all classes seen, every weight trained, nothing kept of the past."""
 
-    class Hyperparameters(Hyperparameters):
+    class Hyperparameters(BaseHyperparameters):
         """Adam from the pretrained weights."""
 
         epochs: int = Field(default=20, ge=1)

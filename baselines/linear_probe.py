@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from starprompt.continual.learner import Hyperparameters, Learner
+from starprompt.continual.learner import BaseHyperparameters, Learner
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
 
@@ -15,7 +15,7 @@ from starprompt.data.stream import Task
 class LinearProbe(Learner):
     """Cross-entropy over the current classes only; the ViT never changes."""
 
-    class Hyperparameters(Hyperparameters):
+    class Hyperparameters(BaseHyperparameters):
         """Adam on the head."""
 
         epochs: int = Field(default=20, ge=1)

@@ -73,6 +73,21 @@ def run_command(
     )
 
 
+@app.command("tune")
+def tune_command(
+    method: MethodOption,
+    grid: Annotated[Path, typer.Option(help="Values to try.")] = Path("config/tuning/digits.yaml"),
+    config: ConfigOption = Path("config/demo.yaml"),
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+) -> None:
+    """Choose a method's hyperparameters on a part of the training images, never the test split."""
+    from starprompt.tuning import load_grid, tune
+
+    out = tune(_loaded(config, threads), load_grid(grid), method)
+    typer.echo(out.read_text(encoding="utf-8"))
+    typer.echo(f"the table is {out}, best first")
+
+
 def _loaded(config: Path, threads: int | None) -> Config:
     experiment = load_config(config)
     return experiment if threads is None else experiment.model_copy(update={"threads": threads})

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from starprompt.continual.header import RunHeader, describe_stream
-from starprompt.continual.learner import Hyperparameters, Learner, Selection, Setting
+from starprompt.continual.learner import BaseHyperparameters, Learner, Selection, Setting
 from starprompt.continual.record import MethodRecord, RunRecord
 from starprompt.continual.runner import run
 from starprompt.data.batch import Batch, Normalisation, StreamInfo
@@ -98,7 +98,7 @@ class ToyStream:
         ]
 
 
-class ToyHyperparameters(Hyperparameters):
+class ToyHyperparameters(BaseHyperparameters):
     epochs: int = 2
     batch_size: int = 8
     learning_rate: float = 0.5
@@ -170,7 +170,7 @@ def setting_of(stream: Any, seed: int = 1993) -> Setting:
     return Setting(stream.info, torch.device("cpu"), seed, nn.Identity, nn.Identity, lambda x: x)
 
 
-def header_of(stream: Any, learner: type[Learner], hp: Hyperparameters, seed: int) -> RunHeader:
+def header_of(stream: Any, learner: type[Learner], hp: BaseHyperparameters, seed: int) -> RunHeader:
     """What a run of ``learner`` says of itself."""
     method = MethodRecord(
         name=learner.__name__.lower(),

@@ -12,7 +12,7 @@ because a prompt enters in the middle of the attention. Three forms of injection
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -91,8 +91,8 @@ class PromptedViT(nn.Module):
         return self.vit.norm(x)
 
 
-def _block(block: Block, x: Tensor, injection: Injection) -> Tensor:
-    """timm's pre-norm block with an injection into its attention."""
+def _block(block: Any, x: Tensor, injection: Injection) -> Tensor:
+    """timm's pre-norm ``Block`` with an injection into its attention."""
     attended = block.drop_path1(block.ls1(_attention(block.attn, block.norm1(x), injection)))
     x = x + attended
     if isinstance(injection, Residual) and injection.at == "post_attention":
@@ -100,7 +100,7 @@ def _block(block: Block, x: Tensor, injection: Injection) -> Tensor:
     return x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
 
 
-def _attention(attn: Attention, x: Tensor, injection: Injection) -> Tensor:
+def _attention(attn: Any, x: Tensor, injection: Injection) -> Tensor:
     batch, tokens, _ = x.shape
     qkv = attn.qkv(x).reshape(batch, tokens, 3, attn.num_heads, attn.head_dim)
     q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)

@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor, nn
+from torch import Tensor
 
 from starprompt.data.batch import Batch, StreamInfo
 from starprompt.data.stream import Task
 
 
-class Hyperparameters(BaseModel):
+class BaseHyperparameters(BaseModel):
     """Base of every method's hyperparameters: typed, immutable, unknown keys refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,7 +38,7 @@ class Setting:
     stream: StreamInfo
     device: torch.device
     seed: int
-    vit: Callable[[], nn.Module]
+    vit: Callable[[], Any]
     clip: Callable[[], Any]
     vit_normalisation: Callable[[Tensor], Tensor]
     keys: Path | None = None
@@ -70,7 +70,7 @@ class Learner(ABC):
     setting: Setting
     last_selection: Selection | None = field(default=None, init=False)
 
-    Hyperparameters: ClassVar[type[Hyperparameters]] = Hyperparameters
+    Hyperparameters: ClassVar[type[BaseHyperparameters]] = BaseHyperparameters
     #: what the runner puts into training and test batches: "images", "features"
     train_inputs: ClassVar[tuple[str, ...]] = ("images",)
     test_inputs: ClassVar[tuple[str, ...]] = ("images",)

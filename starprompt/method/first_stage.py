@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from starprompt.continual.learner import Hyperparameters, Learner
+from starprompt.continual.learner import BaseHyperparameters, Learner
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
 from starprompt.replay.feature_replay import replay_epoch
@@ -35,7 +35,7 @@ def context_orthogonality(past: Tensor, current: Tensor) -> Tensor:
 class FirstStage(Learner):
     """Contexts p_c in the text `X <class name>.`; keys w_c; logits tau cos(E_vis(x), w_c)."""
 
-    class Hyperparameters(Hyperparameters):
+    class Hyperparameters(BaseHyperparameters):
         """Defaults are the released ones."""
 
         epochs: int = Field(default=20, ge=1)

@@ -4,6 +4,7 @@ Menabue et al., ECCV 2024, Sec. 3.3; released `second_stage_model.py`.
 """
 
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from starprompt.backbones.prompted_vit import PromptedViT
@@ -16,7 +17,7 @@ class SecondStage(nn.Module):
 
     def __init__(
         self,
-        vit: nn.Module,
+        vit: VisionTransformer,
         n_classes: int,
         query_dim: int,
         injection: InjectionKind = "value",

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from starprompt.continual.learner import Hyperparameters, Learner, Selection
+from starprompt.continual.learner import BaseHyperparameters, Learner, Selection
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
 from starprompt.errors import UserError
@@ -51,7 +51,7 @@ def cosine_factor(epoch: int, epochs: int) -> float:
 class StarPrompt(Learner):
     """The second stage as a learner; its ablations differ by hyperparameters alone."""
 
-    class Hyperparameters(Hyperparameters):
+    class Hyperparameters(BaseHyperparameters):
         """Defaults are the released ones."""
 
         epochs: int = Field(default=20, ge=1)

@@ -1,0 +1,42 @@
+# Everything a fresh machine needs is Python >= 3.11 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+# `make demo QUICK=1`: one seed, the two main methods.
+DEMO := $(if $(QUICK),demo-quick,demo)
+WORKFLOW := $(BIN)/python -m starprompt.workflow --cores all
+
+.PHONY: demo test check fix clean help
+
+help: ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(STAMP) ## train the embedded demo through Snakemake and make its tables and figures
+	$(WORKFLOW) --configfile config/$(DEMO).yaml
+	@echo "Tables are in results/$(DEMO)/tables, figures in results/$(DEMO)/figures."
+	@cat results/$(DEMO)/tables/accuracy.md 2>/dev/null || true
+
+test: $(STAMP) ## run the tests
+	$(BIN)/python -m pytest
+
+check: $(STAMP) ## lint, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fix: $(STAMP) ## mend what the linter and the formatter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove results and prepared data, keep the environment
+	rm -rf results/demo results/demo-quick results/runs data/prepared data/embeddings .snakemake
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev,slurm]'
+	@touch $@
