@@ -94,7 +94,7 @@ class FrozenClip(nn.Module):
         self.squash = squash
         self.precision = precision
         #: τ, already exponentiated; a number, so that no step waits for the device to tell it
-        self.logit_scale = float(self.model.logit_scale.exp())
+        self.logit_scale = torch.as_tensor(self.model.logit_scale).exp().item()
         self._weights_file = weights_file
         self._digest: str | None = None
         self.eval()
