@@ -164,9 +164,7 @@ def apply_steps(
             canvas.images = torch.where(chosen, canvas.images.flip(-1), canvas.images)
         else:
             _geometric(canvas, step, generator)
-    view = canvas.settle()
-    # Only a cut of the caller's own images is still uint8: .to makes it ours.
-    return view.to(torch.float32).div_(255)
+    return canvas.settle() / 255  # uint8 / int is float32
 
 
 def _geometric(canvas: _Canvas, step: Step, generator: torch.Generator | None) -> None:

@@ -1,0 +1,112 @@
+"""Training images a second from the memory map, against torchvision's transform image by image.
+
+Both draw their own crops of every image: 32 to 224 pixels (CIFAR), 64 to 64 (the digits) and 256
+to 224 (the folders of photographs). The last line is JSON; its ratio is the geometric mean over
+the three of the naive way's time over ours.
+"""
+
+import json
+import math
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torchvision.transforms import v2
+
+from starprompt.data.registry import DatasetSpec
+from starprompt.data.store import PreparedDataset, Split
+from starprompt.data.stream import TaskStream
+
+CASES = ((32, 224), (64, 64), (256, 224))
+BATCH, BATCHES, REPEATS = 128, 2, 3
+
+
+def prepared(folder: Path, size: int) -> PreparedDataset:
+    """Images of noise in a real memory map, two classes."""
+    path, count = folder / f"{size}.npy", BATCH * BATCHES
+    random = np.random.default_rng(0)
+    np.save(path, random.integers(0, 256, (count, 3, size, size), dtype=np.uint8))
+    labels = np.arange(count, dtype=np.int64) % 2
+    sizes = np.full((count, 2), size, dtype=np.int32)
+    split = Split(np.load(path, mmap_mode="r"), labels, sizes)
+    return PreparedDataset("noise", folder, ("a", "b"), {"digest": "0"}, split, split)
+
+
+def ours(data: PreparedDataset, out: int) -> Callable[[], None]:
+    """One epoch of a stream's augmented batches."""
+    spec = DatasetSpec.model_validate(
+        {
+            "name": "noise",
+            "title": "Noise",
+            "tasks": 1,
+            "sources": [
+                {"kind": "sklearn-digits", "test_share": 0.2, "split_seed": 0, "size": out}
+            ],
+            "train_transform": [
+                {"step": "random_resized_crop", "size": out},
+                {"step": "horizontal_flip"},
+            ],
+        }
+    )
+    task = TaskStream(data, spec, 0)[0]
+
+    def epoch() -> None:
+        for batch in task.train.batches(BATCH, augment=True, shuffle=True):
+            assert batch.images is not None and batch.images.shape[2] == out
+
+    return epoch
+
+
+def naive(data: PreparedDataset, out: int) -> Callable[[], None]:
+    """One epoch of torchvision on one image after the other, as a Dataset's __getitem__ does."""
+    transform = v2.Compose(
+        [
+            v2.ToImage(),
+            v2.RandomResizedCrop(out, interpolation=v2.InterpolationMode.BICUBIC),
+            v2.RandomHorizontalFlip(),
+            v2.ToDtype(torch.float32, scale=True),
+        ]
+    )
+
+    def epoch() -> None:
+        for rows in torch.randperm(len(data.train)).split(BATCH):
+            images = [transform(torch.tensor(data.train.images[i])) for i in rows.tolist()]
+            assert torch.stack(images).shape[2] == out
+
+    return epoch
+
+
+def best(epoch: Callable[[], None]) -> float:
+    """Seconds of the fastest of several epochs."""
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        epoch()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def main() -> None:
+    """Print one line a case and the summary as JSON."""
+    ratios, rates = [], {}
+    with tempfile.TemporaryDirectory() as folder:
+        for size, out in CASES:
+            data = prepared(Path(folder), size)
+            fast, slow = best(ours(data, out)), best(naive(data, out))
+            ratios.append(slow / fast)
+            rates[f"{size} to {out}"] = round(BATCH * BATCHES / fast)
+            print(f"{size} to {out}: {rates[f'{size} to {out}']} images/s, {ratios[-1]:.2f} times")
+    ratio = math.prod(ratios) ** (1 / len(ratios))
+    print(
+        json.dumps(
+            {"name": "input_path", "ratio": round(ratio, 3), "images_per_second": rates["64 to 64"]}
+            | {"images_per_second_by_case": rates}
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
