@@ -245,9 +245,9 @@ def _alone(folder: Path) -> Iterator[None]:
         except Timeout:
             logger.warning("another process works on %s: waiting until it has ended", folder)
             lock.acquire(poll_interval=0.5)
-    except PermissionError as error:
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
         raise UserError(
-            f"{folder} could not be written: no permission there; choose another place."
+            f"{folder} could not be written ({error.strerror}); choose another place."
         ) from error
     try:
         yield
