@@ -4,19 +4,30 @@ Nothing here imports torch: Snakemake reads these files at every call. A method'
 are checked against its learner's own model by :func:`check_hyperparameters`, which does.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from starprompt.errors import UserError, invalid_file, unknown_name
 from starprompt.files import read_yaml
+from starprompt.signatures import Thresholds
 
 METHODS = Path("config/methods")
 DATASETS = Path("config/datasets")
 RESULTS = Path("results")
+#: the method that ablations vary and are compared with
+FULL_METHOD = "starprompt"
 
 
 class _Model(BaseModel):
@@ -45,6 +56,10 @@ class Config(_Model):
     title: str
     datasets: list[str] = Field(min_length=1)
     methods: list[str] = Field(min_length=1)
+    ablations: list[str] = Field(
+        default_factory=list,
+        description=f"variants compared with {FULL_METHOD}, which must be among the methods",
+    )
     seeds: list[StrictInt] = Field(min_length=1)
     backbones: BackboneNames = BackboneNames()
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -53,8 +68,11 @@ class Config(_Model):
     gpu: int = Field(default=0, ge=0, description="GPUs that one run asks Snakemake for")
     mem_mb: int = Field(default=3000, ge=100, description="memory of one run, MB")
     runtime: int = Field(default=60, ge=1, description="minutes that one run may take")
+    signatures: Thresholds = Field(
+        default=Thresholds(), description="from where on a run shows a failure signature"
+    )
 
-    @field_validator("datasets", "methods", "seeds")
+    @field_validator("datasets", "methods", "ablations", "seeds")
     @classmethod
     def _no_doubles(cls, value: list[Any]) -> list[Any]:
         if len(set(value)) != len(value):
@@ -68,10 +86,23 @@ class Config(_Model):
             raise ValueError("seeds must lie between 0 and 2**32 - 1")
         return value
 
+    @model_validator(mode="after")
+    def _compared_with_something(self) -> "Config":
+        if self.ablations and FULL_METHOD not in self.methods:
+            raise ValueError(f"ablations are compared with {FULL_METHOD}: name it under methods")
+        return self
+
     def runs(self) -> Iterator[Run]:
         """Every run that the tables need, in their order (without the keys' runs)."""
+        return self._grid(self.methods)
+
+    def ablation_runs(self) -> Iterator[Run]:
+        """Every run that the ablations' tables and analyses need: the methods', then theirs."""
+        return self._grid(dict.fromkeys([*self.methods, *self.ablations]))
+
+    def _grid(self, methods: Iterable[str]) -> Iterator[Run]:
         for dataset in self.datasets:
-            for method in self.methods:
+            for method in methods:
                 for seed in self.seeds:
                     yield Run(dataset, method, seed)
 
@@ -121,7 +152,7 @@ def load_config(source: Path | dict[str, Any], origin: str = "the configuration"
     for dataset in config.datasets:
         if dataset not in known:
             raise unknown_name("data set", dataset, known)
-    for method in config.methods:
+    for method in [*config.methods, *config.ablations]:
         load_method(method)
     return config
 

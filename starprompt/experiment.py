@@ -42,7 +42,7 @@ def check(config: Config) -> None:
     """Refuse before anything trains: every method's hyperparameters, every data set's file."""
     for dataset in config.datasets:
         load_dataset_spec(dataset)
-    for name in _with_their_keys(config.methods):
+    for name in _with_their_keys([*config.methods, *config.ablations]):
         method = load_method(name)
         for dataset in config.datasets:
             check_hyperparameters(method, dataset)

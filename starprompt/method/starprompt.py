@@ -36,9 +36,6 @@ from starprompt.replay.feature_replay import replay_epoch
 from starprompt.replay.head_alignment import align_head
 from starprompt.replay.mixture import Mixtures, fit_mixtures
 
-#: the one hand-written template of the released code's `TemplateKeys`
-SINGLE_TEMPLATE = "a photo of a {}"
-
 
 def cosine_factor(epoch: int, epochs: int) -> float:
     """The learning rate's factor in ``epoch``: cos(99 pi e / (200 (K - 1))), 1 where K is 1.
@@ -118,8 +115,9 @@ class StarPrompt(Learner):
                     "them under `keys` in its YAML, or choose another `key_source`."
                 )
             return FirstStageKeys(setting.keys, setting.device)
-        single = self.hp.key_source == "template"
-        templates = [SINGLE_TEMPLATE] if single else list(setting.stream.templates)
+        templates = list(setting.stream.templates)
+        if self.hp.key_source == "template":
+            templates = templates[:1]
         return TemplateKeys(self.clip, setting.stream.class_names, templates)
 
     def seen_keys(self) -> Tensor:
