@@ -91,6 +91,7 @@ def fit_mixtures(
     tolerance: float = 1e-3,
     generator: torch.Generator | None = None,
     start: Mixtures | None = None,
+    starts: int = 2,
 ) -> Fit:
     """Fit one mixture a class by expectation-maximisation.
 
@@ -98,7 +99,8 @@ def fit_mixtures(
     iterations  at most so many; a class stops once its mean log-likelihood gains less than
                 ``tolerance`` (the rule of scikit-learn and of the released code), and goes back
                 to the iterate before should it ever lose
-    start       parameters to start from; greedy k-means++ with Lloyd's steps otherwise
+    start       parameters to start from; otherwise the better, class by class, of ``starts`` runs
+                from k-means
     Raises ValueError for a class without samples or with a feature that is not finite.
     """
     if any(len(of_class) == 0 for of_class in features):
@@ -107,20 +109,46 @@ def fit_mixtures(
     if not bool(torch.isfinite(scale).all()):
         raise ValueError("a feature is not finite; a mixture can't be fitted to it")
     floor = VARIANCE_FLOOR / scale.square()
-    if start is None:
-        assigned = _kmeans(everything, scale, components, generator)
-        current = _maximise(everything, assigned, floor)
-    else:
-        current = _Parameters(
-            start.weights.log(), (start.means - shift) / scale, scale.square() / start.variances
+    if start is not None:
+        given = _Parameters(
+            start.weights.to(shift.dtype).log(),
+            (start.means - shift) / scale,
+            scale.square() / start.variances,
         )
-    best = current.take(torch.arange(len(features), device=shift.device))
-    used = torch.zeros(len(features), dtype=torch.int64, device=shift.device)
+        best, score, used = _climb(everything, given, floor, iterations, tolerance)
+    for attempt in range(starts if start is None else 0):
+        assigned = _kmeans(everything, scale, components, generator)
+        first = _maximise(everything, assigned, floor)
+        found = _climb(everything, first, floor, iterations, tolerance)
+        if attempt == 0:
+            best, score, used = found
+        else:
+            better = found[1] > score
+            best = found[0].where(better, best)
+            score, used = score.maximum(found[1]), torch.where(better, found[2], used)
+        if components == 1:
+            break
+    mixtures = Mixtures(
+        best.log_weights.exp(), best.means * scale + shift, scale.square() / best.precisions
+    )
+    return Fit(mixtures, score - scale.log().sum(dim=(1, 2)), used)
 
+
+def _climb(
+    everything: "_Samples",
+    current: "_Parameters",
+    floor: Tensor,
+    iterations: int,
+    tolerance: float,
+) -> tuple["_Parameters", Tensor, Tensor]:
+    """EM from ``current``: parameters, mean log-likelihood (K,) and iterations used (K,)."""
+    classes, device = len(floor), floor.device
+    best = current.take(torch.arange(classes, device=device))
+    used = torch.zeros(classes, dtype=torch.int64, device=device)
     # `active` are the classes still being fitted; the arrays shrink with them, so that one slow
     # class does not make the others pay.
-    data, active, last = everything, torch.arange(len(features), device=shift.device), current
-    previous = torch.full((len(features),), -math.inf, device=shift.device, dtype=shift.dtype)
+    data, active, last = everything, torch.arange(classes, device=device), current
+    previous = torch.full((classes,), -math.inf, device=device, dtype=floor.dtype)
     for _ in range(iterations):
         responsibility, score = _expect(data, current)
         lost = score < previous
@@ -134,12 +162,7 @@ def fit_mixtures(
             data, floor, active = data.take(going), floor[going], active[going]
             current, updated, score = current.take(going), updated.take(going), score[going]
         last, current, previous = current, updated, score
-
-    mixtures = Mixtures(
-        best.log_weights.exp(), best.means * scale + shift, scale.square() / best.precisions
-    )
-    in_standard_units = _expect(everything, best)[1]
-    return Fit(mixtures, in_standard_units - scale.log().sum(dim=(1, 2)), used)
+    return best, _expect(everything, best)[1], used
 
 
 @dataclass
@@ -229,7 +252,7 @@ def _kmeans(
     scale: Tensor,
     components: int,
     generator: torch.Generator | None,
-    restarts: int = 4,
+    restarts: int = 3,
     lloyd_steps: int = 10,
 ) -> Tensor:
     """One-hot assignments (K, N, M): the best of some runs of greedy k-means++ and Lloyd's steps.
