@@ -42,9 +42,7 @@ def ours(data: PreparedDataset, out: int) -> Callable[[], None]:
             "name": "noise",
             "title": "Noise",
             "tasks": 1,
-            "sources": [
-                {"kind": "sklearn-digits", "test_share": 0.2, "split_seed": 0, "size": out}
-            ],
+            "sources": [{"format": {"kind": "cifar100"}}],
             "train_transform": [
                 {"step": "random_resized_crop", "size": out},
                 {"step": "horizontal_flip"},

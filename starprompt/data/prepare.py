@@ -23,7 +23,7 @@ from starprompt.data.formats import Listing, Raw, RawSplit
 from starprompt.data.registry import DatasetSpec
 from starprompt.data.steps import CenterCrop, Resize
 from starprompt.data.store import FORMAT_VERSION, SPLITS, prepared_folder, read_manifest
-from starprompt.errors import UserError
+from starprompt.errors import UserError, unknown_name
 from starprompt.files import digest_of, sha256_file, write_json
 
 #: Rows decoded between two notes of progress: what an interruption can cost.
@@ -111,8 +111,10 @@ def _prepare(spec: DatasetSpec, final: Path, skip_corrupt: bool, workers: int) -
 
 
 def _read_source(spec: DatasetSpec) -> Listing:
-    source = spec.sources[0]
-    listing: Listing = import_module(READERS[source.kind]).read(source)
+    form = spec.sources[0].format
+    if form.kind not in READERS:
+        raise unknown_name("reader of the format", form.kind, READERS)
+    listing: Listing = import_module(READERS[form.kind]).read(form)
     for split in SPLITS:
         raw: RawSplit = getattr(listing, split)
         if len(raw.images) != len(raw.labels):
