@@ -1,0 +1,107 @@
+"""A small real stream: some of the digit scans, the tiny pair, features as `embed` makes them."""
+
+from functools import lru_cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from starprompt.backbones.clip import load_clip
+from starprompt.backbones.embedding import write_embedding
+from starprompt.backbones.vit import load_vit, vit_normalisation
+from starprompt.continual.learner import Learner, Setting
+from starprompt.continual.seeding import seed_everything
+from starprompt.data.registry import load_dataset_spec
+from starprompt.data.store import PreparedDataset, Split
+from starprompt.data.stream import Task, TaskStream
+from starprompt.data.transforms import TestView
+
+SPEC = load_dataset_spec("digits", Path(__file__).parent.parent / "config" / "datasets")
+CPU = torch.device("cpu")
+
+
+@lru_cache
+def prepared(train: int = 24, test: int = 6) -> PreparedDataset:
+    """So many training and test scans of each digit, stored as the preparation stores them."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    rows = [np.flatnonzero(bunch.target == digit) for digit in range(10)]
+
+    def split(chosen: list[np.ndarray]) -> Split:
+        ids = np.concatenate(chosen)
+        scans = np.round(bunch.images[ids] * 255 / 16).astype(np.uint8)
+        large = [Image.fromarray(s).resize((64, 64), Image.Resampling.BICUBIC) for s in scans]
+        images = np.stack([np.asarray(image) for image in large])[:, None].repeat(3, axis=1)
+        sizes = np.full((len(ids), 2), 64, dtype=np.int32)
+        return Split(images, bunch.target[ids].astype(np.int64), sizes)
+
+    return PreparedDataset(
+        "digits",
+        Path("digits"),
+        tuple(SPEC.class_names or ()),
+        {"digest": f"{train}-{test}"},
+        split([r[:train] for r in rows]),
+        split([r[train : train + test] for r in rows]),
+    )
+
+
+@lru_cache
+def embedding() -> Path:
+    """The features of :func:`prepared`, written by the real writer."""
+    data = prepared()
+    return write_embedding(
+        Path(mkdtemp()) / "tiny.safetensors",
+        load_clip("tiny"),
+        data.train.images,
+        data.test.images,
+        TestView(tuple(SPEC.test_transform)),
+        data.digest,
+        progress=False,
+    )
+
+
+def small_stream(tasks: list[int] | None = None, seed: int = 1993) -> TaskStream:
+    """240 training and 60 test scans as tasks of these sizes (two classes each by default)."""
+    spec = SPEC if tasks is None else SPEC.model_copy(update={"tasks": tasks})
+    return TaskStream(prepared(), spec, seed, CPU, embedding=embedding())
+
+
+def make(
+    learner: type[Learner], stream: TaskStream, keys: Path | None = None, **hp: Any
+) -> Learner:
+    """A learner on the tiny pair, set up as the runner does it."""
+    seed_everything(stream.seed, "setup")
+    setting = Setting(
+        stream=stream.info,
+        device=CPU,
+        seed=stream.seed,
+        vit=lambda: load_vit("tiny"),
+        clip=lambda: load_clip("tiny"),
+        vit_normalisation=vit_normalisation("tiny"),
+        keys=keys,
+    )
+    return learner(learner.Hyperparameters(**hp), setting)
+
+
+def learn(learner: Learner, task: Task) -> list[dict[str, float]]:
+    """One task as the runner learns it; the losses of every step."""
+    seed_everything(learner.setting.seed, "task", task.index)
+    learner.begin_task(task)
+    losses = []
+    for epoch in range(learner.epochs):
+        learner.begin_epoch(epoch)
+        for batch in task.train.batches(
+            learner.batch_size,
+            epoch=epoch,
+            inputs=learner.train_inputs,
+            augment=learner.augment,
+            shuffle=True,
+        ):
+            step = learner.train_step(batch)
+            losses.append({name: float(value.detach()) for name, value in step.items()})
+    learner.end_task(task)
+    return losses
