@@ -73,6 +73,24 @@ def run_command(
     )
 
 
+@app.command("tables")
+def tables_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
+    """Write the paper's tables from finished runs: CSV, Markdown and LaTeX."""
+    from starprompt.paper import make_tables
+
+    for path in make_tables(config):
+        typer.echo(f"wrote {path}")
+
+
+@app.command("figures")
+def figures_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
+    """Draw the paper's figures from finished runs: PDF and PNG."""
+    from starprompt.paper import make_figures
+
+    for path in make_figures(config):
+        typer.echo(f"wrote {path}")
+
+
 @app.command("tune")
 def tune_command(
     method: MethodOption,
