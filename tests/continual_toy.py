@@ -113,7 +113,7 @@ class ToyLearner(Learner):
     seen: int = field(default=0, init=False)
 
     def setup(self) -> None:
-        width = 3 * SIZE * SIZE
+        width = 3 * self.setting.stream.image_size**2
         self.head = nn.Linear(width, self.setting.stream.n_classes)
         self.memory = torch.zeros(0, width)
         self.memory_labels = torch.zeros(0, dtype=torch.long)

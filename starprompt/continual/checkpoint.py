@@ -4,7 +4,7 @@ A run's folder has a folder ``work`` until the record is written:
 
     work/run.json                 fingerprint, attempts, when the first one started
     work/task-002/outcome.json    accuracy row, times, losses, digests of the files beside it
-                  predictions.parquet, selection.parquet
+                  predictions.parquet, selection.parquet, diagnostics.safetensors
                   state.safetensors      what the learner's state_dict gave; latest task only
 
 A task's folder appears by one rename when all in it is written: it is whole or not there. The
@@ -14,7 +14,7 @@ work folder stands apart from the run's results because Snakemake removes a fail
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,7 +35,10 @@ logger = logging.getLogger(__name__)
 STATE = "state.safetensors"
 PREDICTIONS = "predictions.parquet"
 SELECTION = "selection.parquet"
+DIAGNOSTICS = "diagnostics.safetensors"
 OUTCOME = "outcome.json"
+#: what every finished task leaves and the run's results are put together from
+_PARTS = (PREDICTIONS, SELECTION, DIAGNOSTICS)
 
 
 class TaskOutcome(BaseModel):
@@ -49,6 +52,7 @@ class TaskOutcome(BaseModel):
     losses: list[EpochLosses]
     parameters: dict[str, int]
     peak_memory_bytes: int
+    signatures: dict[str, float] = {}
     digests: dict[str, str] = {}
 
 
@@ -97,7 +101,11 @@ class WorkFolder:
         return [self.task_folder(task) / name for task in range(len(self.outcomes))]
 
     def save(
-        self, outcome: TaskOutcome, state: Mapping[str, Tensor], evaluation: Evaluation
+        self,
+        outcome: TaskOutcome,
+        state: Mapping[str, Tensor],
+        evaluation: Evaluation,
+        diagnostics: Mapping[str, Tensor],
     ) -> None:
         """Keep a finished task. Raises :class:`UserError` when the disk is full."""
         with atomic_path(self.task_folder(outcome.task)) as folder:
@@ -106,7 +114,8 @@ class WorkFolder:
             write_part(folder / SELECTION, evaluation.selections, SELECTION_SCHEMA)
             # not safetensors' own save_file, which hides a full disk in an error of its own
             (folder / STATE).write_bytes(pack_state(state))
-            digests = {name: sha256_file(folder / name) for name in (PREDICTIONS, SELECTION, STATE)}
+            (folder / DIAGNOSTICS).write_bytes(pack_state(diagnostics))
+            digests = {name: sha256_file(folder / name) for name in (*_PARTS, STATE)}
             outcome = outcome.model_copy(update={"digests": digests})
             (folder / OUTCOME).write_text(outcome.model_dump_json(indent=1), encoding="utf-8")
         self.outcomes.append(outcome)
@@ -164,6 +173,16 @@ def load_state(path: Path, device: torch.device) -> dict[str, Tensor]:
         ) from error
 
 
+def merge_diagnostics(parts: Sequence[Path], final: Path) -> None:
+    """Put the tasks' diagnostics into one file, each name behind ``task<number from 0>.``."""
+    merged: dict[str, Tensor] = {}
+    for task, part in enumerate(parts):
+        tensors = safetensors.torch.load_file(part)
+        merged |= {f"task{task}.{name}": tensor for name, tensor in tensors.items()}
+    with atomic_path(final) as path:
+        path.write_bytes(safetensors.torch.save(merged))
+
+
 def now() -> str:
     """The present moment, ISO 8601 in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
@@ -182,7 +201,7 @@ def _read_outcome(folder: Path) -> TaskOutcome | None:
         outcome = TaskOutcome.model_validate_json((folder / OUTCOME).read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
-    whole = all(_intact(folder / name, outcome) for name in (PREDICTIONS, SELECTION))
+    whole = all(_intact(folder / name, outcome) for name in _PARTS)
     return outcome if whole else None
 
 

@@ -4,7 +4,6 @@ import ast
 import hashlib
 import platform
 import subprocess
-import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -79,15 +78,17 @@ def source_digest(module: str) -> str:
 
 
 def _source(name: str) -> Path | None:
-    """The file of a module, None when ``name`` is an attribute of one or has no source."""
-    loaded = sys.modules.get(name)
-    if loaded is not None and getattr(loaded, "__file__", None):
-        return Path(str(loaded.__file__))
-    try:
-        spec = find_spec(name)
-    except (ImportError, ValueError):
-        return None
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+    """The file of a module, None when ``name`` is no module; found without importing it."""
+    package, *rest = name.split(".")
+    spec = find_spec(package)
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        stem = Path(folder, *rest)
+        for path in (stem / "__init__.py", stem.with_name(stem.name + ".py")):
+            if path.is_file():
+                return path
+    if spec is not None and not rest and spec.origin and spec.origin.endswith(".py"):
+        return Path(spec.origin)  # a single file beside no package, such as a script's module
+    return None
 
 
 def _imports(path: Path, name: str) -> list[str]:

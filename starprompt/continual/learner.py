@@ -121,6 +121,15 @@ class Learner(ABC):
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take up a state that ``state_dict`` gave at the end of a task."""
 
+    def diagnostics(self, task: Task) -> dict[str, Tensor]:
+        """What analyses ask of the method as it is after ``task``, beyond its predictions.
+
+        Called once a task, after its evaluation, outside every clock; must change nothing that
+        learning depends on. The runner keeps it in ``diagnostics.safetensors``; the names that
+        analyses know are in docs/analysis.md.
+        """
+        return {}
+
     def parameter_counts(self) -> dict[str, int]:
         """Numbers for the record, at least {"trained": n}: parameters that training changes."""
         return {}

@@ -1,8 +1,9 @@
 """The record of a run: the only thing that tables, figures and analyses read.
 
 A run's folder is ``results/runs/<config>/<dataset>/<method>/seed<seed>/`` and holds
-``record.json`` (this schema), ``predictions.parquet``, ``selection.parquet`` and
-``checkpoint.safetensors``. The two tables' columns are named here as well.
+``record.json`` (this schema), ``predictions.parquet``, ``selection.parquet``,
+``diagnostics.safetensors`` and ``checkpoint.safetensors``. The two tables' columns are named here
+as well; what a method's diagnostics hold is told in docs/analysis.md.
 """
 
 import json

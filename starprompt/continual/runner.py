@@ -13,18 +13,20 @@ The runner knows no method. Seeds are set at construction and at the beginning o
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from filelock import FileLock, Timeout
+from torch import Tensor
 from tqdm import tqdm
 
 from starprompt.continual import checkpoint, devices
 from starprompt.continual.checkpoint import TaskOutcome, WorkFolder
 from starprompt.continual.environment import git_revision, versions
-from starprompt.continual.evaluation import evaluate
+from starprompt.continual.evaluation import Evaluation, evaluate
 from starprompt.continual.header import RunHeader
 from starprompt.continual.learner import Learner
 from starprompt.continual.losses import LossWatch
@@ -38,7 +40,29 @@ from starprompt.files import atomic_path
 
 logger = logging.getLogger(__name__)
 
-RESULTS = ("predictions.parquet", "selection.parquet", "checkpoint.safetensors", "record.json")
+RESULTS = (
+    "predictions.parquet",
+    "selection.parquet",
+    "diagnostics.safetensors",
+    "checkpoint.safetensors",
+    "record.json",
+)
+
+
+class Watch(Protocol):
+    """Looks on while a run learns and says in numbers whether it goes wrong."""
+
+    def after_task(
+        self,
+        task: Task,
+        evaluation: Evaluation,
+        diagnostics: Mapping[str, Tensor],
+        state: Mapping[str, Tensor],
+    ) -> dict[str, float]:
+        """Finite numbers by name, after a task was learned and tested."""
+
+    def summary(self, by_task: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+        """What the record says under ``extra`` of the numbers of all tasks (JSON)."""
 
 
 def run(
@@ -50,14 +74,16 @@ def run(
     device: torch.device,
     fingerprint: str | None = None,
     progress: bool | None = None,
+    watch: Watch | None = None,
 ) -> RunRecord:
-    """Train a learner over a stream and leave the run's four files in ``folder``.
+    """Train a learner over a stream and leave the run's five files in ``folder``.
 
     make_learner  builds the learner; called once, right after seeding, only if a task is left
     header        what the record says of method and stream; its seed seeds the run
     fingerprint   what decides whether a started or finished run is this one; from the header
                   when None
     progress      bars on or off; None: on when stderr is a terminal
+    watch         looks on; it changes nothing, so it is no part of the fingerprint
 
     A finished run of the same fingerprint is returned as it is; a started one goes on after its
     last finished task. Another process that works on ``folder`` is waited for.
@@ -75,8 +101,10 @@ def run(
         _clear(folder)
         work = WorkFolder(folder / "work", fingerprint)
         if len(work.outcomes) < len(stream.tasks):
-            _learn_all(make_learner, stream, work, header, device, progress)
+            _learn_all(make_learner, stream, work, header, device, progress, watch)
         record = _record(header, stream, work, fingerprint, device)
+        if watch is not None:
+            record.extra |= watch.summary([outcome.signatures for outcome in work.outcomes])
         _write_results(folder, work, record)
     logger.info(
         "%s: final average accuracy %.2f%%", header.where, record.metrics.final_average_accuracy
@@ -91,6 +119,7 @@ def _learn_all(
     header: RunHeader,
     device: torch.device,
     progress: bool | None,
+    watch: Watch | None,
 ) -> None:
     """Learn the tasks that ``work`` does not have yet, and keep each there."""
     seed, n_tasks = header.stream.seed, len(stream.tasks)
@@ -110,15 +139,19 @@ def _learn_all(
         started = time.perf_counter()
         evaluation = evaluate(learner, task, stream.test_tasks, where=where, progress=progress)
         times.evaluate = time.perf_counter() - started
+        peak_memory = devices.peak_memory_bytes(device)
+        state, diagnostics = learner.state_dict(), learner.diagnostics(task)
+        signatures = watch.after_task(task, evaluation, diagnostics, state) if watch else {}
         outcome = TaskOutcome(
             task=task.index,
             accuracy=evaluation.accuracy,
             times=times,
             losses=losses,
             parameters=learner.parameter_counts(),
-            peak_memory_bytes=devices.peak_memory_bytes(device),
+            peak_memory_bytes=peak_memory,
+            signatures=signatures,
         )
-        work.save(outcome, learner.state_dict(), evaluation)
+        work.save(outcome, state, evaluation, diagnostics)
         _log(where, outcome)
 
 
@@ -201,7 +234,7 @@ def _record(
         finished=checkpoint.now(),
         attempts=work.attempts,
         fingerprint=fingerprint,
-        extra=header.settings,
+        extra=dict(header.settings),
     )
 
 
@@ -210,6 +243,8 @@ def _write_results(folder: Path, work: WorkFolder, record: RunRecord) -> None:
     predictions, selection = work.parts(checkpoint.PREDICTIONS), work.parts(checkpoint.SELECTION)
     merge_parts(predictions, PREDICTION_SCHEMA, folder / "predictions.parquet")
     merge_parts(selection, SELECTION_SCHEMA, folder / "selection.parquet")
+    diagnostics = work.parts(checkpoint.DIAGNOSTICS)
+    checkpoint.merge_diagnostics(diagnostics, folder / "diagnostics.safetensors")
     with atomic_path(folder / "checkpoint.safetensors") as part:
         shutil.copyfile(work.state_path(), part)
     write_record(folder / "record.json", record)
