@@ -29,6 +29,28 @@ def manifest_file(dataset: str) -> Path:
     return data_root() / "prepared" / dataset / "manifest.json"
 
 
+def from_command_line(value: Any) -> Any:
+    """What ``--config seeds=[1993]`` means: Snakemake hands over a list of texts.
+
+    Texts inside lists and mappings that are numbers or truth values in YAML become that.
+    """
+    if isinstance(value, dict):
+        return {key: _scalar(from_command_line(part)) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_scalar(from_command_line(part)) for part in value]
+    return value
+
+
+def _scalar(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        read = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+    return read if isinstance(read, int | float) else value
+
+
 class Grid:
     """One experiment's files, and what each of its jobs depends on beside its input files.
 
@@ -40,7 +62,9 @@ class Grid:
         self.config = config
         self.results = RESULTS / config.name
         self.datasets: dict[str, DatasetSpec] = {d: load_dataset_spec(d) for d in config.datasets}
-        self.methods: dict[str, MethodSpec] = {m: load_method(m) for m in config.methods}
+        self.methods: dict[str, MethodSpec] = {
+            m: load_method(m) for m in [*config.methods, *config.ablations]
+        }
         for spec in list(self.methods.values()):
             if spec.keys is not None and spec.keys not in self.methods:
                 self.methods[spec.keys] = load_method(spec.keys)

@@ -41,7 +41,7 @@ def make_tables(config_path: Path, results: Path = RESULTS) -> list[Path]:
     from paper_figures.tables import write_tables
 
     plan = make_plan(load_config(config_path))
-    return write_tables(collect(plan), results / plan.name / "tables")
+    return write_tables(collect(plan), _without_remains(results / plan.name / "tables"))
 
 
 def make_figures(config_path: Path, results: Path = RESULTS) -> list[Path]:
@@ -53,7 +53,14 @@ def make_figures(config_path: Path, results: Path = RESULTS) -> list[Path]:
     from paper_figures.figures import write_figures
 
     plan = make_plan(load_config(config_path))
-    return write_figures(collect(plan), results / plan.name / "figures")
+    return write_figures(collect(plan), _without_remains(results / plan.name / "figures"))
+
+
+def _without_remains(folder: Path) -> Path:
+    """``folder``, less what a killed process left half written there."""
+    for part in folder.glob(".*.part"):
+        part.unlink(missing_ok=True)
+    return folder
 
 
 def _row(spec: MethodSpec) -> "MethodRow":

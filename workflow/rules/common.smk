@@ -9,12 +9,15 @@ from snakemake.utils import validate
 
 from starprompt.config import load_config
 from starprompt.errors import UserError
-from starprompt.grid import Grid, manifest_file
+from starprompt.grid import Grid, from_command_line, manifest_file
 
 
 def checked_grid():
     """The experiment that `config` holds; what is wrong with it, in one sentence."""
-    given = ", ".join(os.path.relpath(file) for file in workflow.configfiles) or "the configuration"
+    files = [os.path.relpath(file) for file in workflow.configfiles]
+    given = " with ".join([", ".join(files), *(["--config"] if workflow.config_settings.config else [])])
+    for key in workflow.config_settings.config:
+        config[key] = from_command_line(config[key])
     try:
         grid = Grid(load_config(dict(config), origin=given))
     except UserError as error:
