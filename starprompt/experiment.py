@@ -34,6 +34,7 @@ from starprompt.data.stream import TaskStream
 from starprompt.data.transforms import TestView
 from starprompt.errors import UserError
 from starprompt.files import sha256_file
+from starprompt.watch import SignatureWatch
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +122,11 @@ def run(
         stream=describe_stream(stream, title=load_dataset_spec(cell.dataset).title, seed=cell.seed),
         backbones=_backbones(config, method, clip),
         keys=_keys_record(method, keys_folder),
-        settings={"precision": config.precision, "validation": validation},
+        settings={
+            "precision": config.precision,
+            "validation": validation,
+            "stream_digest": stream.digest,
+        },
     )
     return run_learner(
         lambda: learner_class(method)(hp, setting),
@@ -129,6 +134,7 @@ def run(
         folder or config.run_folder(cell),
         header=header,
         device=device,
+        watch=SignatureWatch(header.stream.task_of_class, config.signatures, header.where),
     )
 
 

@@ -76,7 +76,7 @@ class ToyStream:
         classes = 2 * n_tasks
         ends = tuple(range(2, classes + 1, 2))
         self.order = np.random.RandomState(seed).permutation(classes)
-        self.digest = "toy"
+        self.digest = self.data_digest = "toy"
         names = tuple(f"thing {label}" for label in range(classes))
         self.info = StreamInfo("toy", names, ends, SIZE, Normalisation())
         means = torch.rand(classes, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
@@ -203,7 +203,12 @@ def run_toy(
     )
 
 
-RESULT_FILES = ("predictions.parquet", "selection.parquet", "checkpoint.safetensors")
+RESULT_FILES = (
+    "predictions.parquet",
+    "selection.parquet",
+    "diagnostics.safetensors",
+    "checkpoint.safetensors",
+)
 
 
 def outcome_of(folder: Path) -> dict[str, Any]:

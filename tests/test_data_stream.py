@@ -186,6 +186,14 @@ def test_the_digest_tells_streams_apart(digits, embedding):
     assert TaskStream(digits, SPEC, 1993).digest == streams[0].digest
 
 
+def test_methods_on_the_same_images_agree_on_the_data(digits, embedding):
+    """Whatever a method reads or how it is trained, its images and test views can be compared."""
+    plain = TaskStream(digits, SPEC, 1993).data_digest
+    assert TaskStream(digits, SPEC, 1993, embedding=embedding).data_digest == plain
+    assert TaskStream(digits, SPEC, 1996, joint=True).data_digest == plain
+    assert TaskStream(digits, SPEC, 1993, validation=0.2).data_digest != plain
+
+
 @pytest.mark.parametrize("seed", [1993.0, "1993", True, None, -1, 2**32])
 def test_a_seed_that_is_none_is_refused(digits, seed):
     with pytest.raises(UserError, match="seed"):

@@ -70,5 +70,5 @@ def describe_stream(stream: TaskStream, *, title: str, seed: int) -> StreamRecor
         task_of_class=task_of_class,
         train_counts=train_counts,
         test_counts=[len(test) for test in stream.test_tasks],
-        data_digest=stream.digest,
+        data_digest=stream.data_digest,
     )

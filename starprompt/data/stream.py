@@ -220,6 +220,15 @@ class TaskStream(Sequence[Task]):
             ),
             templates=tuple(spec.templates),
         )
+        #: what all methods on this data set share: images, splits and the clean view
+        self.data_digest = digest_of(
+            {
+                "data": prepared.digest,
+                "validation": validation,
+                "test": [step.model_dump() for step in spec.test_transform],
+            }
+        )
+        #: what this very stream is: order, tasks, augmentation and cached features too
         self.digest = digest_of(
             {
                 "data": prepared.digest,
