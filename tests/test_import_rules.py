@@ -43,9 +43,9 @@ FILES: dict[str, tuple[str, ...]] = {
     "starprompt.config": (*LEAVES, "starprompt.data.registry"),
 }
 #: where everything meets; nothing in a room may import these
-TOP = ("cli", "experiment", "grid", "paper", "schema", "tuning", "workflow")
-#: of the files directly in ``starprompt``, the only one that imports heavy libraries at once
-HEAVY_FILES = ("experiment",)
+TOP = ("cli", "experiment", "grid", "paper", "schema", "tuning", "watch", "workflow")
+#: of the files directly in ``starprompt``, those that import heavy libraries at once
+HEAVY_FILES = ("experiment", "watch")
 LIGHT = ("starprompt.continual.record", "starprompt.data.registry")
 HEAVY = ("torch", "torchvision", "timm", "open_clip", "pandas", "sklearn", "matplotlib", "seaborn")
 

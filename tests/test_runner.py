@@ -148,6 +148,24 @@ def test_without_selection_its_file_has_columns_and_no_rows(tmp_path: Path) -> N
     assert table.num_rows == 0 and table.schema.equals(SELECTION_SCHEMA)
 
 
+class Diagnosing(ToyLearner):
+    def diagnostics(self, task: Any) -> dict[str, Tensor]:
+        return {"norm": self.head.weight.detach().norm(dim=1)[: task.seen_classes]}
+
+
+def test_diagnostics_are_kept_for_every_task_and_change_nothing(tmp_path: Path) -> None:
+    run_toy(tmp_path / "a", Diagnosing)
+    run_toy(tmp_path / "b")
+    found = load_file(tmp_path / "a" / "diagnostics.safetensors")
+    shapes = {name: tensor.shape for name, tensor in found.items()}
+    assert shapes == {"task0.norm": (2,), "task1.norm": (4,), "task2.norm": (6,)}
+    weight = load_file(tmp_path / "a" / "checkpoint.safetensors")["head.weight"]
+    assert torch.equal(found["task2.norm"], weight.norm(dim=1))
+    a, b = outcome_of(tmp_path / "a"), outcome_of(tmp_path / "b")
+    for name in ("predictions.parquet", "selection.parquet", "checkpoint.safetensors"):
+        assert a[name] == b[name]
+
+
 class WithoutSteps(ToyLearner):
     train_step = ToyLearner.__mro__[1].train_step  # the protocol's, which refuses to be called
 

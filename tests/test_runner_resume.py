@@ -97,7 +97,9 @@ def test_another_fingerprint_begins_afresh(tmp_path: Path) -> None:
     assert outcome_of(tmp_path / "a") == outcome_of(tmp_path / "b")
 
 
-@pytest.mark.parametrize("name", ["state.safetensors", "predictions.parquet", "outcome.json"])
+@pytest.mark.parametrize(
+    "name", ["state.safetensors", "predictions.parquet", "diagnostics.safetensors", "outcome.json"]
+)
 def test_a_damaged_checkpoint_is_not_gone_on_from(name: str, tmp_path: Path) -> None:
     with pytest.raises(StopHereError):
         run_toy(tmp_path / "a", stopping_at(2))
