@@ -73,7 +73,7 @@ def _refuse_unlike_streams(records: dict[tuple[str, str, int], RunRecord]) -> No
     first: dict[tuple[str, int], tuple[str, RunRecord]] = {}
     for (dataset, method, seed), record in records.items():
         other_method, other = first.setdefault((dataset, seed), (method, record))
-        for field in ("class_names", "class_order", "task_of_class", "test_counts"):
+        for field in ("data_digest", "class_order", "task_of_class", "test_counts"):
             if getattr(record.stream, field) != getattr(other.stream, field):
                 raise UserError(
                     f"{other_method} and {method} on {dataset} under seed {seed} did not see the "

@@ -137,7 +137,7 @@ def _grid(
         dress(axis, values)
         axis.set_title(wrapped(method.heading, 34))
     scale = percent_scale(len(maps[0][1]))
-    colour_bar(figure, axes, scale, "Share of the true row's choices [%]")
+    colour_bar(figure, axes, scale, "Share of the row [%]")
     return figure
 
 
