@@ -1,27 +1,75 @@
 """`starprompt data`: the data sets, from source to prepared arrays."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from starprompt.data.registry import data_root, list_datasets, load_dataset_spec
+from starprompt.data import commands
+from starprompt.data.registry import DATASETS_FOLDER, data_root
 
 app = typer.Typer(no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="Name of a data set.")]
+Names = Annotated[str, typer.Argument(help="Name of a data set, or `all`.")]
+Root = Annotated[
+    Path | None, typer.Option("--root", help="Where data lies; $STARPROMPT_DATA or ./data.")
+]
+Folder = Annotated[Path, typer.Option("--datasets", help="Folder of the data sets' YAML files.")]
 
 
 @app.command("list")
-def list_command() -> None:
-    """The data sets that have a description."""
-    for name in list_datasets():
-        spec = load_dataset_spec(name)
-        typer.echo(f"{name:12} {spec.title}")
+def list_command(root: Root = None, datasets: Folder = DATASETS_FOLDER) -> None:
+    """The data sets that have a description, and what is there of each."""
+    typer.echo(commands.listing(root or data_root(), datasets))
+
+
+@app.command("download")
+def download_command(name: Names, root: Root = None, datasets: Folder = DATASETS_FOLDER) -> None:
+    """Fetch a data set's files as they were published."""
+    for line in commands.download_all(commands.specs(name, datasets), root or data_root()):
+        typer.echo(line)
 
 
 @app.command("prepare")
-def prepare_command(name: Name) -> None:
-    """Decode a data set once, into a memory map."""
-    from starprompt.data.prepare import prepare
+def prepare_command(
+    name: Names,
+    root: Root = None,
+    datasets: Folder = DATASETS_FOLDER,
+    skip_corrupt: Annotated[
+        bool, typer.Option("--skip-corrupt", help="Leave out images that cannot be decoded.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads; all cores.")] = None,
+) -> None:
+    """Fetch if need be, and decode once, into a memory map."""
+    chosen = commands.specs(name, datasets)
+    for line in commands.prepare_all(
+        chosen, root or data_root(), skip_corrupt=skip_corrupt, workers=workers
+    ):
+        typer.echo(line)
 
-    typer.echo(f"prepared {prepare(load_dataset_spec(name), data_root())}")
+
+@app.command("verify")
+def verify_command(name: Names, root: Root = None, datasets: Folder = DATASETS_FOLDER) -> None:
+    """Check counts and checksums of what was prepared."""
+    typer.echo(commands.verify_all(commands.specs(name, datasets), root or data_root()))
+
+
+@app.command("show")
+def show_command(
+    name: Name,
+    root: Root = None,
+    datasets: Folder = DATASETS_FOLDER,
+    output: Annotated[Path | None, typer.Option(help="The PNG to write; NAME.png.")] = None,
+    per_class: Annotated[int, typer.Option(min=1, help="Images of each class.")] = 6,
+) -> None:
+    """Write a contact sheet: some images of each class with names."""
+    spec = commands.specs(name, datasets)[0]
+    typer.echo(commands.show(spec, root or data_root(), output, per_class))
+
+
+@app.command("where")
+def where_command(name: Names, root: Root = None, datasets: Folder = DATASETS_FOLDER) -> None:
+    """Which files a data set is made from, and where to put them by hand."""
+    for spec in commands.specs(name, datasets):
+        typer.echo(commands.where(spec, root or data_root()))

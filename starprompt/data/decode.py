@@ -26,7 +26,7 @@ def decode(raw: Raw) -> Image.Image:
     images keep their most significant 8 bits. Raises :class:`CorruptImageError`.
     """
     if isinstance(raw, np.ndarray):
-        return Image.fromarray(np.ascontiguousarray(raw)).convert("RGB")
+        return _from_array(raw).convert("RGB")
     try:
         with Image.open(BytesIO(raw) if isinstance(raw, bytes) else Path(raw)) as image:
             shallow = _eight_bit(image) if image.mode in _DEEP_MODES else image
@@ -37,6 +37,17 @@ def decode(raw: Raw) -> Image.Image:
         raise CorruptImageError(str(error) or type(error).__name__) from error
     except Image.DecompressionBombError as error:
         raise CorruptImageError("too many pixels to be a photograph") from error
+
+
+def _from_array(pixels: NDArray[np.generic]) -> Image.Image:
+    """Pixels (H,W) or (H,W,3); floating point in [0, 1] is cut, not rounded, as released."""
+    if np.issubdtype(pixels.dtype, np.floating):
+        if not np.isfinite(pixels).all():
+            raise CorruptImageError("it has pixels that are no numbers")
+        pixels = (np.clip(pixels, 0.0, 1.0) * 255).astype(np.uint8)
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,)):
+        raise CorruptImageError(f"it holds {pixels.dtype} of shape {pixels.shape}")
+    return Image.fromarray(np.ascontiguousarray(pixels))
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

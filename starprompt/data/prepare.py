@@ -7,7 +7,9 @@ preparation that was interrupted goes on where it was; two at once wait for each
 import json
 import os
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,18 +21,30 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from starprompt.data.decode import CorruptImageError, decode, to_stored
+from starprompt.data.download import download, find_files, local_folder, provenance, raw_folder
 from starprompt.data.formats import Listing, Raw, RawSplit
 from starprompt.data.registry import DatasetSpec
+from starprompt.data.sources import Source
 from starprompt.data.steps import CenterCrop, Resize
 from starprompt.data.store import FORMAT_VERSION, SPLITS, prepared_folder, read_manifest
-from starprompt.errors import UserError, unknown_name
+from starprompt.errors import UserError
 from starprompt.files import digest_of, sha256_file, write_json
 
 #: Rows decoded between two notes of progress: what an interruption can cost.
 CHUNK = 256
 
-#: Which reader knows a kind of source; imported when needed, as some need heavy libraries.
-READERS = {"sklearn-digits": "starprompt.data.formats.digits"}
+#: Which reader knows a format; imported when needed, as some need heavy libraries.
+READERS = {
+    "sklearn-digits": "digits",
+    "image-folder": "folder",
+    "listed-images": "listed",
+    "split-json": "split_json",
+    "parquet-images": "parquet",
+    "pickled-arrays": "arrays",
+    "torch-tensors": "arrays",
+    "numpy-archives": "arrays",
+    "cifar100": "arrays",
+}
 
 
 def fingerprint(spec: DatasetSpec) -> str:
@@ -45,10 +59,18 @@ def fingerprint(spec: DatasetSpec) -> str:
     )
 
 
+@dataclass(frozen=True)
+class Options:
+    """How to prepare: what to do with images that cannot be decoded, and on how many threads."""
+
+    skip_corrupt: bool = False
+    workers: int = 1
+
+
 def prepare(
     spec: DatasetSpec, root: Path, *, skip_corrupt: bool = False, workers: int | None = None
 ) -> Path:
-    """Prepare a data set under ``root`` if it is not; returns its folder.
+    """Fetch and prepare a data set under ``root`` if it is not prepared; returns its folder.
 
     skip_corrupt  leave out images that cannot be decoded (they are named in the manifest);
                   otherwise the first one ends the preparation with :class:`UserError`
@@ -57,7 +79,7 @@ def prepare(
     Raises :class:`UserError` when the source is missing or not what it should be.
     """
     final = prepared_folder(root, spec.name)
-    if _is_current(final, spec):
+    if is_current(spec, root):
         return final
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -69,11 +91,24 @@ def prepare(
             f"({error.strerror}); set STARPROMPT_DATA to a folder that can."
         ) from error
     try:
-        if not _is_current(final, spec):
-            _prepare(spec, final, skip_corrupt, workers or available_cores())
+        if not is_current(spec, root):
+            _prepare(spec, root, Options(skip_corrupt, workers or available_cores()))
     finally:
         lock.release()
     return final
+
+
+def is_current(spec: DatasetSpec, root: Path) -> bool:
+    """Whether the data set is prepared as its description and, for own folders, its images say."""
+    manifest = read_manifest(prepared_folder(root, spec.name))
+    if manifest is None or manifest.get("fingerprint") != fingerprint(spec):
+        return False
+    folder = local_folder(spec.sources[0], root)
+    if folder is None or not folder.is_dir():
+        return True
+    from starprompt.data.formats.folder import folder_state
+
+    return manifest["source"]["provenance"].get("state") == folder_state(folder)
 
 
 def available_cores() -> int:
@@ -83,38 +118,39 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _is_current(folder: Path, spec: DatasetSpec) -> bool:
-    manifest = read_manifest(folder)
-    return manifest is not None and manifest.get("fingerprint") == fingerprint(spec)
-
-
-def _prepare(spec: DatasetSpec, final: Path, skip_corrupt: bool, workers: int) -> None:
-    listing = _read_source(spec)
+def _prepare(spec: DatasetSpec, root: Path, options: Options) -> None:
+    final = prepared_folder(root, spec.name)
+    source = download(spec, root)
+    unpacked = _unpacking_folder(spec, source, root)
+    listing = read_source(spec, source, root, unpacked)
     names = spec.class_names or list(listing.class_names)
-    if len(names) != len(listing.class_names):
-        raise UserError(
-            f"Data set {spec.name!r}: its description names {len(names)} classes, its source has "
-            f"{len(listing.class_names)}; correct class_names in its YAML."
-        )
     work = _work_folder(final, fingerprint(spec), listing)
     skipped = {}
     for split in SPLITS:
         raw: RawSplit = getattr(listing, split)
-        steps = getattr(spec.stored, split)
-        skipped[split] = _write_split(work, split, raw, steps, skip_corrupt, workers)
+        skipped[split] = _write_split(work, split, raw, getattr(spec.stored, split), options)
     write_json(work / "class_names.json", names)
     (work / "progress.json").unlink()
-    write_json(work / "manifest.json", _manifest(spec, work, listing, skipped))
+    facts = listing.provenance | provenance(spec, source, root)
+    described = source.model_dump(mode="json") | {"provenance": facts}
+    write_json(work / "manifest.json", _manifest(spec, work, len(names), skipped, described))
+    _note_counts(final, work)
     if final.exists():
         shutil.rmtree(final)
     work.replace(final)
+    shutil.rmtree(unpacked, ignore_errors=True)
 
 
-def _read_source(spec: DatasetSpec) -> Listing:
-    form = spec.sources[0].format
-    if form.kind not in READERS:
-        raise unknown_name("reader of the format", form.kind, READERS)
-    listing: Listing = import_module(READERS[form.kind]).read(form)
+def read_source(spec: DatasetSpec, source: Source, root: Path, unpacked: Path) -> Listing:
+    """List a source's images and labels.
+
+    Raises :class:`UserError` when its files do not belong together or have other classes than the
+    description.
+    """
+    reader = import_module(f"starprompt.data.formats.{READERS[source.format.kind]}")
+    files = root if local_folder(source, root) is not None else raw_folder(root, spec.name)
+    listing: Listing = reader.read(source.format, files, unpacked)
+    highest = -1
     for split in SPLITS:
         raw: RawSplit = getattr(listing, split)
         if len(raw.images) != len(raw.labels):
@@ -122,7 +158,48 @@ def _read_source(spec: DatasetSpec) -> Listing:
                 f"Data set {spec.name!r}: its {split} split has {len(raw.images)} images but "
                 f"{len(raw.labels)} labels; its files do not belong together."
             )
+        highest = max(highest, int(raw.labels.max(initial=-1)))
+    classes = spec.classes or len(spec.class_names or listing.class_names)
+    for what, count in (
+        ("class_names", len(spec.class_names or listing.class_names)),
+        ("its source", max(len(listing.class_names), highest + 1)),
+    ):
+        if count != classes:
+            raise UserError(
+                f"Data set {spec.name!r}: its description means {classes} classes, {what} has "
+                f"{count}; correct classes or class_names in its YAML, or fetch it again."
+            )
     return listing
+
+
+def _unpacking_folder(spec: DatasetSpec, source: Source, root: Path) -> Path:
+    """A folder to unpack into, with what an interrupted preparation of these files left there."""
+    folder = prepared_folder(root, spec.name).with_name(f".{spec.name}.unpacked")
+    raw = raw_folder(root, spec.name)
+    status = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in find_files(raw, "*")]
+    origin = {"source": source.model_dump(mode="json"), "files": digest_of(status)}
+    note = folder / "origin.json"
+    try:
+        known = json.loads(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = None
+    if known != origin:
+        shutil.rmtree(folder, ignore_errors=True)
+        write_json(note, origin)
+    return folder
+
+
+def _note_counts(final: Path, work: Path) -> None:
+    """Remember the counts of a data set's first preparation, for later ones to be held against."""
+    path = final.with_name("counts.json")
+    manifest = json.loads((work / "manifest.json").read_text(encoding="utf-8"))
+    try:
+        counts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        counts = {}
+    if not any(manifest["skipped"].values()):
+        counts.setdefault(final.name, manifest["counts"])
+        write_json(path, counts)
 
 
 def _work_folder(final: Path, wanted: str, listing: Listing) -> Path:
@@ -130,6 +207,7 @@ def _work_folder(final: Path, wanted: str, listing: Listing) -> Path:
     work = final.with_name(f".{final.name}.work")
     identity = {
         "fingerprint": wanted,
+        "state": listing.provenance.get("state"),
         "labels": {s: digest_of(getattr(listing, s).labels.tolist()) for s in SPLITS},
     }
     try:
@@ -144,20 +222,42 @@ def _work_folder(final: Path, wanted: str, listing: Listing) -> Path:
 
 
 def _write_split(
-    work: Path,
-    split: str,
-    raw: RawSplit,
-    steps: list[Resize | CenterCrop],
-    skip_corrupt: bool,
-    workers: int,
+    work: Path, split: str, raw: RawSplit, steps: list[Resize | CenterCrop], options: Options
 ) -> dict[int, str]:
     """Decode one split into the work folder; returns the rows left out and why."""
     progress = json.loads((work / "progress.json").read_text(encoding="utf-8"))
     state = progress["splits"].setdefault(split, {"done": 0, "skipped": {}})
     total = len(raw.labels)
     images, sizes = _open_arrays(work, split, raw, steps, state["done"] == 0)
+    store = _storer(raw, steps, images, sizes)
+    bar = tqdm(total=total, initial=state["done"], desc=f"{work.name[1:-5]} {split}", disable=None)
+    with bar, ThreadPoolExecutor(options.workers) as pool:
+        for start in range(state["done"], total, CHUNK):
+            stop = min(start + CHUNK, total)
+            for row, why in pool.map(store, range(start, stop), raw.images.take(start, stop)):
+                if why is not None and not options.skip_corrupt:
+                    raise UserError(
+                        f"An image cannot be decoded: {why}; replace it, or leave such images out "
+                        "with --skip-corrupt."
+                    )
+                if why is not None:
+                    state["skipped"][str(row)] = why
+            images.flush()
+            sizes.flush()
+            state["done"] = stop
+            write_json(work / "progress.json", progress)
+            bar.update(stop - start)
+    skipped = {int(row): why for row, why in state["skipped"].items()}
+    _finish_split(work, split, images, sizes, raw.labels, sorted(skipped))
+    return skipped
 
-    def store(row: int, item: Raw) -> tuple[int, str] | None:
+
+def _storer(
+    raw: RawSplit, steps: list[Resize | CenterCrop], images: np.memmap, sizes: np.memmap
+) -> Callable[[int, Raw], tuple[int, str | None]]:
+    """What a thread does with one image: its row, and why it could not be decoded, if so."""
+
+    def store(row: int, item: Raw) -> tuple[int, str | None]:
         try:
             picture = decode(item)
         except CorruptImageError as error:
@@ -171,29 +271,9 @@ def _write_split(
             )
         images[row] = pixels
         sizes[row] = shown
-        return None
+        return row, None
 
-    bar = tqdm(total=total, initial=state["done"], desc=f"{work.name[1:-5]} {split}", disable=None)
-    with bar, ThreadPoolExecutor(workers) as pool:
-        for start in range(state["done"], total, CHUNK):
-            stop = min(start + CHUNK, total)
-            rows = range(start, stop)
-            for failure in pool.map(store, rows, raw.images.take(start, stop)):
-                if failure is not None:
-                    if not skip_corrupt:
-                        raise UserError(
-                            f"An image cannot be decoded: {failure[1]}; replace it, or leave such "
-                            "images out with --skip-corrupt."
-                        )
-                    state["skipped"][str(failure[0])] = failure[1]
-            images.flush()
-            sizes.flush()
-            state["done"] = stop
-            write_json(work / "progress.json", progress)
-            bar.update(stop - start)
-    skipped = {int(row): why for row, why in state["skipped"].items()}
-    _finish_split(work, split, images, sizes, raw.labels, sorted(skipped))
-    return skipped
+    return store
 
 
 def _open_arrays(
@@ -245,9 +325,12 @@ def _finish_split(
 
 
 def _manifest(
-    spec: DatasetSpec, work: Path, listing: Listing, skipped: dict[str, dict[int, str]]
+    spec: DatasetSpec,
+    work: Path,
+    n_classes: int,
+    skipped: dict[str, dict[int, str]],
+    source: dict[str, Any],
 ) -> dict[str, Any]:
-    n_classes = len(listing.class_names)
     labels = {split: np.load(work / f"{split}_labels.npy") for split in SPLITS}
     files = {path.name: sha256_file(path) for path in sorted(work.iterdir())}
 
@@ -258,7 +341,7 @@ def _manifest(
         "name": spec.name,
         "format_version": FORMAT_VERSION,
         "fingerprint": fingerprint(spec),
-        "source": spec.sources[0].model_dump(mode="json") | {"provenance": listing.provenance},
+        "source": source,
         "stored": spec.stored.model_dump(mode="json"),
         "counts": {split: len(labels[split]) for split in SPLITS},
         "counts_per_class": {split: per_class(split) for split in SPLITS},

@@ -1,8 +1,9 @@
 """One reader a source format: from files as they were published to labelled raw images.
 
-A reader module has ``read(source, files) -> Listing``. It lists and labels; it decodes nothing,
-so that :mod:`starprompt.data.prepare` can decode in parallel, in bounded memory, and go on after
-an interruption.
+A reader module has ``read(form, files, work) -> Listing``: the format's parameters, the folder of
+the published files, and a folder to unpack into. It lists and labels; it decodes nothing, so that
+:mod:`starprompt.data.prepare` can decode in parallel, in bounded memory, and go on after an
+interruption.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-#: An image as a source holds it: a file, an encoded file's bytes, or pixels (H,W), (H,W,3) uint8.
+#: An image as a source holds it: a file, an encoded file's bytes, or pixels (H,W) or (H,W,3), uint8
+#: in 0..255 or floating point in [0, 1].
 Raw = Path | bytes | NDArray[Any]
 
 
@@ -38,6 +40,13 @@ class RawSplit:
     images: RawImages
     labels: NDArray[np.int64]
 
+    def take(self, rows: NDArray[np.int64]) -> "RawSplit":
+        """Some rows of a split of files."""
+        if not isinstance(self.images, FileImages):
+            raise TypeError("only a split of files can be cut")
+        paths = tuple(self.images.paths[row] for row in rows)
+        return RawSplit(FileImages(paths), self.labels[rows])
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -50,10 +59,26 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class ArrayImages:
-    """Images that are in memory (or memory-mapped) as (N,H,W) or (N,H,W,3) uint8."""
+class FileImages:
+    """Images that are files."""
 
-    pixels: NDArray[np.uint8]
+    paths: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def take(self, start: int, stop: int) -> Sequence[Raw]:
+        return list(self.paths[start:stop])
+
+    def name(self, row: int) -> str:
+        return str(self.paths[row])
+
+
+@dataclass(frozen=True)
+class ArrayImages:
+    """Images in memory or in a map: an array (N,H,W), (N,H,W,3), or a list of such images."""
+
+    pixels: Sequence[NDArray[Any]] | NDArray[Any]
     label: str
 
     def __len__(self) -> int:
@@ -64,3 +89,22 @@ class ArrayImages:
 
     def name(self, row: int) -> str:
         return f"{self.label}[{row}]"
+
+
+def numbered_names(*labels: NDArray[np.int64]) -> tuple[str, ...]:
+    """Stand-ins for class names where a source has none: the labels' numbers."""
+    highest = max(int(part.max(initial=-1)) for part in labels)
+    return tuple(str(label) for label in range(highest + 1))
+
+
+def stratified_split(
+    labels: NDArray[np.int64], test_share: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of a training and a test part, each in order; every class of two or more is in both."""
+    random = np.random.default_rng(seed)
+    is_test = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        count = min(max(1, round(test_share * len(rows))), len(rows) - 1)
+        is_test[random.permutation(rows)[:count]] = True
+    return np.flatnonzero(~is_test), np.flatnonzero(is_test)

@@ -1,5 +1,7 @@
 """scikit-learn's handwritten digits, enlarged and split."""
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -10,10 +12,10 @@ from starprompt.data.sources import SklearnDigits
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
-def read(source: SklearnDigits) -> Listing:
-    """All 1,797 scans: 8x8 grey levels 0..16 become 0..255, bicubic to ``source.size``.
+def read(form: SklearnDigits, files: Path, work: Path) -> Listing:
+    """All 1,797 scans: 8x8 grey levels 0..16 become 0..255, bicubic to ``form.size``.
 
-    The split is stratified and depends on ``source.split_seed`` alone; rows keep their order.
+    The split is stratified and depends on ``form.split_seed`` alone; rows keep their order.
     """
     import sklearn
     from sklearn.datasets import load_digits
@@ -22,11 +24,11 @@ def read(source: SklearnDigits) -> Listing:
     bunch = load_digits()
     labels = np.asarray(bunch.target, dtype=np.int64)
     grey = np.round(np.asarray(bunch.images) * (255 / 16)).astype(np.uint8)
-    pixels = np.stack([_enlarge(image, source.size) for image in grey])
+    pixels = np.stack([_enlarge(image, form.size) for image in grey])
     train, test = train_test_split(
         np.arange(len(labels)),
-        test_size=source.test_share,
-        random_state=source.split_seed,
+        test_size=form.test_share,
+        random_state=form.split_seed,
         stratify=labels,
     )
 

@@ -1,0 +1,38 @@
+"""A contact sheet: some images of each class with the class's name, as one picture."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from starprompt.data.store import PreparedDataset
+from starprompt.files import atomic_path
+
+CELL, TEXT_HEIGHT, COLUMN_GAP = 64, 16, 12
+MOST_ROWS = 25
+
+
+def contact_sheet(prepared: PreparedDataset, out: Path, *, per_class: int = 6) -> Path:
+    """Write ``per_class`` training images of every class, evenly spread over its rows, as a PNG.
+
+    Classes run down the columns in source order.
+    """
+    count = prepared.n_classes
+    rows = min(count, MOST_ROWS)
+    columns = -(-count // rows)
+    width, height = per_class * CELL + COLUMN_GAP, CELL + TEXT_HEIGHT
+    sheet = Image.new("RGB", (columns * width, rows * height), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default()
+    for label, name in enumerate(prepared.class_names):
+        left, top = label // rows * width, label % rows * height
+        title = f"{label} {name}".encode("ascii", "replace").decode()
+        draw.text((left + 2, top + 2), title[: per_class * CELL // 6], fill="black", font=font)
+        members = np.flatnonzero(prepared.train.labels == label)
+        picks = members[np.linspace(0, len(members) - 1, min(per_class, len(members))).astype(int)]
+        for i, row in enumerate(picks):
+            pixels = np.ascontiguousarray(prepared.train.images[row].transpose(1, 2, 0))
+            picture = Image.fromarray(pixels).resize((CELL, CELL), Image.Resampling.BICUBIC)
+            sheet.paste(picture, (left + i * CELL, top + TEXT_HEIGHT))
+    with atomic_path(out) as part:
+        sheet.save(part, format="PNG")
+    return out

@@ -1,0 +1,116 @@
+"""Encoded images in parquet files, found by file name."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from starprompt.data.download import find_files
+from starprompt.data.formats import Listing, Raw, RawSplit, numbered_names
+from starprompt.data.formats.listed import read_list
+from starprompt.data.sources import ParquetImages
+from starprompt.errors import UserError
+from starprompt.files import atomic_path, write_json
+
+ROWS_AT_A_TIME = 64
+
+
+def read(form: ParquetImages, files: Path, work: Path) -> Listing:
+    """Images of the listed file names, in the lists' order.
+
+    Raises :class:`UserError` when an image is missing or a file is no such parquet.
+    """
+    blob = ParquetBlob.gather(files, form.files, form.image, form.name, work)
+    splits = []
+    for name in (form.train, form.test):
+        paths, labels = read_list(files / name)
+        images = blob.select([Path(path).name for path in paths], files / name)
+        splits.append(RawSplit(images, labels))
+    train, test = splits
+    return Listing(train, test, numbered_names(train.labels, test.labels))
+
+
+@dataclass(frozen=True)
+class ParquetBlob:
+    """All encoded images of some parquet files, one after the other in one file.
+
+    A list's order is not the parquet's, and a parquet file gives a whole row group for one image:
+    so they are streamed out once, and read at their places afterwards.
+    """
+
+    path: Path
+    places: dict[str, tuple[int, int]]
+
+    @classmethod
+    def gather(
+        cls, files: Path, pattern: str, image: str, name: str | None, work: Path
+    ) -> "ParquetBlob":
+        """Stream the images out, or take up what an interrupted preparation left.
+
+        image, name  columns of bytes and file names; without ``name``, ``image`` is a struct of
+                     both (``bytes``, ``path``), as the hub writes image data sets
+        """
+        path, index = work / "images.bin", work / "images.json"
+        if not index.is_file():
+            places = {}
+            with atomic_path(path) as part, part.open("wb") as out:
+                for file in find_files(files, pattern):
+                    for key, data in _rows(file, image, name):
+                        places[Path(key).name] = (out.tell(), len(data))
+                        out.write(data)
+            write_json(index, places)
+        return cls(path, {k: (a, b) for k, (a, b) in json.loads(index.read_text()).items()})
+
+    def select(self, names: list[str], source: Path) -> "BlobImages":
+        """The images of these file names; :class:`UserError` when one is missing."""
+        missing = [name for name in names if name not in self.places]
+        if missing:
+            raise UserError(
+                f"{source} lists {missing[0]!r} and {len(missing) - 1} more images that the "
+                "parquet files do not hold; fetch them again."
+            )
+        return BlobImages(self.path, tuple(names), tuple(self.places[name] for name in names))
+
+
+def _rows(file: Path, image: str, name: str | None) -> Iterator[tuple[str, bytes]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(file) as table:
+            columns = [image] if name is None else [name, image]
+            for batch in table.iter_batches(ROWS_AT_A_TIME, columns=columns):
+                for row in batch.to_pylist():
+                    if name is None:
+                        yield row[image]["path"], row[image]["bytes"]
+                    else:
+                        yield row[name], row[image]
+    except (pa.ArrowException, KeyError, TypeError, OSError) as error:
+        raise UserError(
+            f"{file} is no parquet file with the columns {', '.join(columns)} ({error}); remove it "
+            "and fetch it again."
+        ) from error
+
+
+@dataclass(frozen=True)
+class BlobImages:
+    """Encoded images at known places of one file."""
+
+    path: Path
+    names: tuple[str, ...]
+    places: tuple[tuple[int, int], ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def take(self, start: int, stop: int) -> Sequence[Raw]:
+        with self.path.open("rb") as file:
+            return [_at(file.fileno(), *self.places[row]) for row in range(start, stop)]
+
+    def name(self, row: int) -> str:
+        return self.names[row]
+
+
+def _at(descriptor: int, offset: int, length: int) -> bytes:
+    return os.pread(descriptor, length, offset)
