@@ -11,6 +11,7 @@ from starprompt.backbones.cli import app as weights_app
 from starprompt.config import Config, Run, load_config, load_method
 from starprompt.data.cli import app as data_app
 from starprompt.errors import UserError, unknown_name
+from starprompt.signatures import shown
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -71,6 +72,8 @@ def run_command(
         f"{method} on {dataset}, seed {seed}: final average accuracy "
         f"{record.metrics.final_average_accuracy:.2f}% ({experiment.run_folder(cell)})"
     )
+    for line in shown(record.extra.get("signatures", {}).get("tasks", []), experiment.signatures):
+        typer.echo(f"  shows a failure signature: {line}")
 
 
 @app.command("tables")

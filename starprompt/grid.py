@@ -17,7 +17,13 @@ from starprompt.data.registry import DatasetSpec, data_root, load_dataset_spec
 from starprompt.files import write_text
 
 #: What a run leaves, the record last.
-RUN_FILES = ("predictions.parquet", "selection.parquet", "checkpoint.safetensors", "record.json")
+RUN_FILES = (
+    "predictions.parquet",
+    "selection.parquet",
+    "diagnostics.safetensors",
+    "checkpoint.safetensors",
+    "record.json",
+)
 FIGURE_KINDS = ("curves", "task-accuracy", "task-selection", "class-selection")
 TABLE_KINDS = ("metrics", "cost")
 TABLE_FORMS = ("csv", "md", "tex")

@@ -27,7 +27,7 @@ class Thresholds(BaseModel):
         description="share of old tasks' images that choose a newer task's prompt: at or above",
     )
     residual_saturation: float = Field(
-        default=1.0,
+        default=2.0,
         gt=0,
         description="what a prompt adds to the attention's output over that output's own norm, "
         "in the worst layer: at or above",
@@ -43,7 +43,7 @@ class Thresholds(BaseModel):
         description="effective dimensions of generated over those of real features: at or below",
     )
     far_from_real: float = Field(
-        default=1.5,
+        default=2.0,
         gt=0,
         description="distance of a generated feature to the nearest real one over that of a real "
         "feature to the nearest other one: at or above",
@@ -90,8 +90,13 @@ def worst(by_task: Sequence[Values]) -> dict[str, tuple[int, float]]:
 def shown(by_task: Sequence[Values], thresholds: Thresholds) -> list[str]:
     """One sentence for each signature that a run shows, at its worst task."""
     return [
-        f"{SENTENCES[name].format(value=value)} after task {task + 1} ({name}, "
-        f"threshold {getattr(thresholds, name):g})"
+        f"after task {task + 1} {sentence(name, value, thresholds)}"
         for name, (task, value) in worst(by_task).items()
         if is_shown(name, value, thresholds)
     ]
+
+
+def sentence(name: str, value: float, thresholds: Thresholds) -> str:
+    """What a value of the signature ``name`` says, with its threshold."""
+    said = SENTENCES[name].format(value=value)
+    return f"{said} ({name}, threshold {getattr(thresholds, name):g})"

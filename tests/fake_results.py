@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fake_diagnostics import write_fake_diagnostics
 
 from paper_figures.plan import DatasetColumn, MethodRow, Plan
 from starprompt.continual.record import (
@@ -102,6 +103,7 @@ def write_fake_run(
     write_selection(folder, _selection(random, record, index) if index % 2 == 0 else {})
     empty = {name: pa.array([], pa.type_for_alias(t)) for name, t in PREDICTION_COLUMNS.items()}
     pq.write_table(pa.table(empty), folder / "predictions.parquet")
+    write_fake_diagnostics(folder, record, drift=0.2 * index)
     return folder
 
 

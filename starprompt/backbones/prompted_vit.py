@@ -90,14 +90,39 @@ class PromptedViT(nn.Module):
             x = _block(block, x, injections[layer] if injections is not None else None)
         return self.vit.norm(x)
 
+    @torch.no_grad()
+    def injected_norms(
+        self, images: Tensor, injections: Sequence[Injection]
+    ) -> tuple[Tensor, Tensor]:
+        """How much the injections change the attention's output, layer by layer.
+
+        Returns (L,) mean norm over images and tokens of the change, and (L,) that of the output
+        without the layer's own injection, its input being the prompted one.
+        """
+        changes, outputs = [], []
+        x = self.vit.patch_embed(images)
+        x = self.vit.norm_pre(self.vit.patch_drop(self.vit._pos_embed(x)))
+        blocks: Any = self.vit.blocks
+        for block, injection in zip(blocks, injections, strict=True):
+            without, prompted = _attended(block, x, None), _attended(block, x, injection)
+            changes.append((prompted - without).norm(dim=-1).mean())
+            outputs.append(without.norm(dim=-1).mean())
+            x = _block(block, x, injection)
+        return torch.stack(changes), torch.stack(outputs)
+
 
 def _block(block: Any, x: Tensor, injection: Injection) -> Tensor:
     """timm's pre-norm ``Block`` with an injection into its attention."""
-    attended = block.drop_path1(block.ls1(_attention(block.attn, block.norm1(x), injection)))
-    x = x + attended
-    if isinstance(injection, Residual) and injection.at == "post_attention":
-        x = x + injection.vector[:, None, :]
+    x = x + _attended(block, x, injection)
     return x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
+
+
+def _attended(block: Any, x: Tensor, injection: Injection) -> Tensor:
+    """(B, N, D): what the attention branch, with its injection, adds to ``x``."""
+    attended = block.drop_path1(block.ls1(_attention(block.attn, block.norm1(x), injection)))
+    if isinstance(injection, Residual) and injection.at == "post_attention":
+        attended = attended + injection.vector[:, None, :]
+    return attended
 
 
 def _attention(attn: Any, x: Tensor, injection: Injection) -> Tensor:

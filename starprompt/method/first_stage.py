@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from starprompt.continual.learner import BaseHyperparameters, Learner
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
+from starprompt.method.diagnosis import kept_features
 from starprompt.replay.feature_replay import replay_epoch
 from starprompt.replay.mixture import Mixtures, fit_mixtures
 
@@ -127,6 +128,14 @@ class FirstStage(Learner):
         assert batch.clip is not None
         images = F.normalize(batch.clip, dim=-1)
         return self.clip.logit_scale * images @ self.keys[: self.seen].T
+
+    def diagnostics(self, task: Task) -> dict[str, Tensor]:
+        """Keys of the seen classes and CLIP's own features of the task's images."""
+        found = {"keys": self.keys[: self.seen]}
+        for split, data in (("train", task.train), ("test", task.test)):
+            features = data.features("clip")
+            found |= kept_features(split, features, data.labels.to(features.device))
+        return found
 
     def state_dict(self) -> dict[str, Tensor]:
         state = {

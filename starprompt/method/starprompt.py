@@ -28,6 +28,7 @@ from starprompt.continual.learner import BaseHyperparameters, Learner, Selection
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
 from starprompt.errors import UserError
+from starprompt.method.diagnosis import kept_features, operations
 from starprompt.method.keys import FirstStageKeys, TemplateKeys
 from starprompt.method.prompts import InjectionKind, QueryGradient
 from starprompt.method.retrieval import Retrieved
@@ -99,6 +100,7 @@ class StarPrompt(Learner):
         self.head_for_prediction = self.net.head
         self.keys = self._key_source()
         self.mixtures: list[Mixtures] = []
+        self.remembered: dict[str, Tensor] = {}
         self.seen = 0
 
     def _key_source(self) -> FirstStageKeys | None:
@@ -148,7 +150,8 @@ class StarPrompt(Learner):
         query = self._training_query(batch)
         features, _ = self._features(batch, query)
         labels = batch.labels - self.net.pool.past
-        cross_entropy = F.cross_entropy(self.net.masked_logits(features), labels)
+        logits = self.net.masked_logits(features)
+        cross_entropy = F.cross_entropy(logits, labels)
         orthogonality = self.net.pool.orthogonality()
         loss = cross_entropy + self.hp.orthogonality * orthogonality
         if self.keys is None:
@@ -157,7 +160,12 @@ class StarPrompt(Learner):
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
-        return {"loss": loss, "cross_entropy": cross_entropy, "orthogonality": orthogonality}
+        return {
+            "loss": loss,
+            "cross_entropy": cross_entropy,
+            "orthogonality": orthogonality,
+            "accuracy": (logits.argmax(dim=1) == labels).float().mean(),
+        }
 
     def _training_query(self, batch: Batch) -> Tensor:
         """(B, d): CLIP sees the same augmented view as the ViT, with its own normalisation."""
@@ -196,6 +204,8 @@ class StarPrompt(Learner):
                 features.append(self._features(batch, self._training_query(batch))[0])
                 labels.append(batch.labels)
         every, label = torch.cat(features), torch.cat(labels)
+        one_pass = len(task.train)
+        self.remembered = kept_features("train", every[:one_pass], label[:one_pass])
         of_class = [every[label == c] for c in range(task.past_classes, task.seen_classes)]
         fit = fit_mixtures(of_class, self.hp.components, self.hp.em_iterations)
         self.mixtures.append(fit.mixtures)
@@ -216,6 +226,47 @@ class StarPrompt(Learner):
         features, retrieved = self._features(batch, query)
         self.last_selection = Selection(retrieved.chosen, retrieved.similarity)
         return self.net.logits(features, self.head_for_prediction, self.seen)
+
+    # --- being looked at
+
+    @torch.no_grad()
+    def diagnostics(self, task: Task) -> dict[str, Tensor]:
+        """Keys as they are now, features that were and would be remembered, norms, operations."""
+        features, labels = [], []
+        for batch in task.test.batches(self.batch_size, inputs=self.test_inputs):
+            assert batch.query is not None
+            features.append(self._features(batch, batch.query)[0])
+            labels.append(batch.labels)
+        found = {"keys": self.seen_keys().detach()} | self.remembered
+        found |= kept_features("test", torch.cat(features), torch.cat(labels))
+        return found | self._norms(task) | self._operations(task)
+
+    def _norms(self, task: Task) -> dict[str, Tensor]:
+        """Of one batch of the task's test images, in each layer."""
+        batch = next(iter(task.test.batches(self.batch_size, inputs=self.test_inputs)))
+        assert batch.images is not None and batch.query is not None
+        retrieved = self.net.pool.retrieve(batch.query, self.seen_keys())
+        images = self.setting.vit_normalisation(batch.images)
+        changed, attended = self.net.vit.injected_norms(images, self.net.pool.injections(retrieved))
+        return {"injected_norm": changed, "attention_norm": attended}
+
+    def _operations(self, task: Task) -> dict[str, Tensor]:
+        """Floating-point operations an image, of a prediction and of a training step."""
+        batch = next(iter(task.test.batches(self.batch_size, inputs=self.test_inputs)))
+        pool = self.net.pool
+
+        def step() -> None:
+            features, _ = self._features(batch, self._training_query(batch))
+            self.net.masked_logits(features).sum().backward()
+
+        predict = operations(lambda: self.predict(batch))
+        pool.begin_task(task.past_classes, task.seen_classes)
+        with torch.enable_grad():
+            train = operations(step)
+        pool.begin_task(task.seen_classes, task.seen_classes)
+        self.net.head.zero_grad()
+        counts = {"operations.predict": predict, "operations.train": train}
+        return {name: torch.tensor(count / len(batch)) for name, count in counts.items()}
 
     # --- checkpoints
 

@@ -1,0 +1,81 @@
+"""A finished run's files, as arrays and frames: all that analyses read."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+
+from starprompt.analysis.mixtures import Mixtures
+from starprompt.continual.record import SELECTION_COLUMNS, RunRecord, read_record
+from starprompt.errors import UserError
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """A run's folder. Every property raises :class:`UserError` naming a missing or damaged file."""
+
+    folder: Path
+
+    @cached_property
+    def record(self) -> RunRecord:
+        """``record.json``."""
+        return read_record(self.folder / "record.json")
+
+    @cached_property
+    def selection(self) -> pd.DataFrame:
+        """``selection.parquet``; without rows for a method that chooses no prompts."""
+        path = self.folder / "selection.parquet"
+        try:
+            return pd.read_parquet(path, columns=list(SELECTION_COLUMNS))
+        except (OSError, KeyError, ValueError) as error:
+            raise UserError(
+                f"{path} is not a table of selections ({error}); remove the run, run it again."
+            ) from error
+
+    @cached_property
+    def task_of_class(self) -> np.ndarray:
+        """(C,) the task in which each stream label arrives."""
+        return np.asarray(self.record.stream.task_of_class)
+
+    def diagnostics(self, task: int) -> Arrays:
+        """The arrays that the method left after ``task``, by name; see docs/analysis.md."""
+        path = self.folder / "diagnostics.safetensors"
+        prefix = f"task{task}."
+        with _opened(path) as file:
+            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+            return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
+
+    @cached_property
+    def mixtures(self) -> Mixtures | None:
+        """The mixtures of all classes in the checkpoint; None for a method that remembers none."""
+        with _opened(self.folder / "checkpoint.safetensors") as file:
+            if "mixtures.weights" not in file.keys():  # noqa: SIM118 - not a mapping
+                return None
+            return Mixtures(
+                *(file.get_tensor(f"mixtures.{name}") for name in ("weights", "means", "variances"))
+            )
+
+    def features(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Features (N, D) float64 and stream labels (N,) of all classes, each as it was at the
+        end of its own task; split is "train" or "test". Empty where the method left none."""
+        features, labels = [], []
+        for task in range(len(self.record.times)):
+            found = self.diagnostics(task)
+            if f"{split}.features" in found:
+                features.append(found[f"{split}.features"].astype(np.float64))
+                labels.append(found[f"{split}.labels"].astype(np.int64))
+        if not features:
+            return np.empty((0, 0)), np.empty(0, np.int64)
+        return np.concatenate(features), np.concatenate(labels)
+
+
+def _opened(path: Path) -> safe_open:
+    try:
+        return safe_open(path, framework="np")
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} is missing or damaged ({error}); run its run again.") from error
