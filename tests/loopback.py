@@ -3,7 +3,6 @@
 import hashlib
 import json
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(rest[: len(rest) // 2])
             self.wfile.flush()
             if fault == "stall":
-                time.sleep(self.site.stall_seconds)
+                threading.Event().wait(self.site.stall_seconds)
             self.close_connection = True
             return
         self.wfile.write(rest)
@@ -119,7 +118,7 @@ def serving() -> Iterator[Site]:
     handler = type("Handler", (_Handler,), {"site": site})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     site.url = f"http://127.0.0.1:{server.server_port}"
     try:
         yield site

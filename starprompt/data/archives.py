@@ -64,4 +64,4 @@ def _extract_zip(archive: Path, folder: Path) -> None:
 
 def _leaves(name: str) -> bool:
     path = PurePosixPath(name.replace("\\", "/"))
-    return path.is_absolute() or ".." in path.parts or ":" in path.parts[:1]
+    return path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1])

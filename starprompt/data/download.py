@@ -7,7 +7,10 @@ folder that was filled by hand, or lies on a read-only share, needs no network.
 import json
 import logging
 import os
+import shutil
 import sys
+import time
+from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -191,15 +194,32 @@ def _fetch_hub(fetch: Hub, folder: Path) -> tuple[str, list[str]]:
         lfs = siblings[name].lfs
         if (folder / name).is_file() and lfs is None:
             continue
-        path = Path(
-            api.hf_hub_download(
+
+        def transfer(name: str = name) -> str:
+            return api.hf_hub_download(
                 fetch.repository, name, repo_type="dataset", revision=commit, local_dir=folder
             )
-        )
+
+        path = Path(_patiently(transfer))
         if lfs is not None and sha256_file(path) != lfs.sha256:
             path.unlink()
             raise ValueError(f"{name} has not the checksum that {fetch.repository} states")
     return commit, names
+
+
+def _patiently(transfer: Callable[[], str]) -> str:
+    """Try again after a server's own error, which huggingface_hub does for questions alone."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    for attempt in range(RETRIES):
+        try:
+            return transfer()
+        except HfHubHTTPError as error:
+            if error.response.status_code < 500:
+                raise
+            log.info("%s; trying again", _one_line(error))
+            time.sleep(2**attempt)
+    return transfer()
 
 
 def _fetch_url(fetch: Fetch, folder: Path) -> str:
@@ -218,12 +238,18 @@ def _fetch_url(fetch: Fetch, folder: Path) -> str:
     if known is None and (folder / file).is_file():
         return file
     pooch.get_logger().setLevel("WARNING")
+    # A process that is killed leaves pooch's unfinished file: here the next one clears it away.
+    incoming = folder / ".incoming"
+    shutil.rmtree(incoming, ignore_errors=True)
     store = pooch.create(
-        folder, base_url="", registry={file: known}, urls={file: url}, retry_if_failed=RETRIES
+        incoming, base_url="", registry={file: known}, urls={file: url}, retry_if_failed=RETRIES
     )
     show = sys.stderr.isatty()
     downloader = pooch.HTTPDownloader(progressbar=show, timeout=STALL_SECONDS)
-    store.fetch(file, downloader=downloader)
+    try:
+        Path(store.fetch(file, downloader=downloader)).replace(folder / file)
+    finally:
+        shutil.rmtree(incoming, ignore_errors=True)
     return file
 
 

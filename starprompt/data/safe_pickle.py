@@ -35,6 +35,8 @@ def _numpy_names() -> dict[tuple[str, str], Any]:
         ("numpy", "dtype"): np.dtype,
         ("_codecs", "encode"): _latin1,
     }
+    for builtins in ("builtins", "__builtin__"):  # how protocols before 4 write sets
+        names |= {(builtins, "set"): set, (builtins, "frozenset"): frozenset}
     for core in ("numpy.core", "numpy._core"):
         names[f"{core}.multiarray", "_reconstruct"] = multiarray._reconstruct  # type: ignore[attr-defined]
         names[f"{core}.multiarray", "scalar"] = multiarray.scalar  # type: ignore[attr-defined]

@@ -139,6 +139,30 @@ class TaskData:
                 query=None if query is None else query[on_device],
             )
 
+    def stored(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """The images of ``ids`` as the memory map has them, for a learner that keeps some.
+
+        ids (B,) of this task, as batches carry them. Returns (B,3,H,W) uint8 and (B,2) int32
+        original heights and widths, on the CPU. Raises LookupError for an image of another task.
+        """
+        rows = ids.cpu().numpy()
+        if not np.isin(rows, self.ids).all():
+            raise LookupError(f"an image was asked for that is not of task {self._task}")
+        images = torch.from_numpy(np.asarray(self._split.images[rows]))
+        return images, torch.from_numpy(self._split.sizes[rows])
+
+    def view(
+        self, images: Tensor, sizes: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """(B,3,h,w) float32 view in [0, 1], on the stream's device, of kept images.
+
+        images (B,3,H,W) uint8 and sizes (B,2), as :meth:`stored` gave them; the training view,
+        drawn from ``generator`` (CPU), or the clean test view without one.
+        """
+        if generator is None:
+            return self._views.test(images.to(self._views.device), sizes)
+        return self._views.train(images.to(self._views.device), generator, sizes)
+
     def _with_pixels(
         self, chunks: Sequence[Tensor], wanted: bool
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
