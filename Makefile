@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 DEMO := $(if $(QUICK),demo-quick,demo)
 WORKFLOW := $(BIN)/python -m starprompt.workflow --cores all
 
-.PHONY: demo test check fix clean help
+.PHONY: demo ablations test check fix clean help
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,6 +18,11 @@ demo: $(STAMP) ## train the embedded demo through Snakemake and make its tables 
 	$(WORKFLOW) --configfile config/$(DEMO).yaml
 	@echo "Tables are in results/$(DEMO)/tables, figures in results/$(DEMO)/figures."
 	@cat results/$(DEMO)/tables/accuracy.md 2>/dev/null || true
+
+ablations: $(STAMP) ## train every variant of STAR-Prompt on the demo and write what they show
+	$(WORKFLOW) ablations --configfile config/demo.yaml
+	@echo "Tables and figures are in results/demo/ablations, the findings in docs/findings-demo.md."
+	@cat results/demo/ablations/tables/ablation.md
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest

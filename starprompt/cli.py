@@ -94,6 +94,26 @@ def figures_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
         typer.echo(f"wrote {path}")
 
 
+@app.command("analyse")
+def analyse_command(
+    dataset: DatasetOption, config: ConfigOption = Path("config/demo.yaml")
+) -> None:
+    """Analyse the runs of the ablations on one data set: keys, mixtures, replay, signatures."""
+    from starprompt.ablations import make_analysis
+
+    for path in make_analysis(config, dataset):
+        typer.echo(f"wrote {path}")
+
+
+@app.command("ablations")
+def ablations_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
+    """Write the ablations' tables, figures and findings from the analyses."""
+    from starprompt.ablations import make_ablations
+
+    for path in make_ablations(config):
+        typer.echo(f"wrote {path}")
+
+
 @app.command("tune")
 def tune_command(
     method: MethodOption,

@@ -4,7 +4,7 @@ Nothing here imports torch: Snakemake reads these files at every call. A method'
 are checked against its learner's own model by :func:`check_hyperparameters`, which does.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -94,15 +94,8 @@ class Config(_Model):
 
     def runs(self) -> Iterator[Run]:
         """Every run that the tables need, in their order (without the keys' runs)."""
-        return self._grid(self.methods)
-
-    def ablation_runs(self) -> Iterator[Run]:
-        """Every run that the ablations' tables and analyses need: the methods', then theirs."""
-        return self._grid(dict.fromkeys([*self.methods, *self.ablations]))
-
-    def _grid(self, methods: Iterable[str]) -> Iterator[Run]:
         for dataset in self.datasets:
-            for method in methods:
+            for method in self.methods:
                 for seed in self.seeds:
                     yield Run(dataset, method, seed)
 

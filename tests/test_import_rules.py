@@ -43,7 +43,18 @@ FILES: dict[str, tuple[str, ...]] = {
     "starprompt.config": (*LEAVES, "starprompt.data.registry"),
 }
 #: where everything meets; nothing in a room may import these
-TOP = ("cli", "experiment", "grid", "paper", "schema", "tuning", "watch", "workflow")
+TOP = (
+    "ablation_grid",
+    "ablations",
+    "cli",
+    "experiment",
+    "grid",
+    "paper",
+    "schema",
+    "tuning",
+    "watch",
+    "workflow",
+)
 #: of the files directly in ``starprompt``, those that import heavy libraries at once
 HEAVY_FILES = ("experiment", "watch")
 LIGHT = ("starprompt.continual.record", "starprompt.data.registry")

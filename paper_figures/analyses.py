@@ -1,0 +1,67 @@
+"""The analyses' tables of all data sets, read from ``results/<config>/analysis``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from paper_figures.plan import MethodRow, Plan
+from starprompt.errors import UserError
+
+#: methods whose keys are compared, and whose injections, where they were run
+KEY_KINDS = {
+    "starprompt": "Learned first-stage keys",
+    "starprompt-clip-keys": "Hand-written keys",
+    "starprompt-learned-keys": "Drifting keys",
+}
+INJECTIONS = {
+    "starprompt": "Residual, value",
+    "starprompt-post-attention": "Residual, after attention",
+    "starprompt-prefix": "Prefix",
+}
+#: how the two feature spaces are called
+SPACES = {"clip": "CLIP's space (first stage)", "vit": "ViT's space (second stage)"}
+
+
+@dataclass(frozen=True)
+class Analyses:
+    """An experiment's analyses.
+
+    plan    its methods are the full one and the variants compared with it, in the table's order
+    full    name of the full method
+    folder  holds ``<data set>/<table>.csv``
+    """
+
+    plan: Plan
+    full: str
+    folder: Path
+
+    def table(self, name: str, dataset: str | None = None) -> pd.DataFrame:
+        """One analysis of a data set, or of all under each other, behind a column ``dataset``.
+
+        Raises :class:`UserError` naming a file that is missing or no table.
+        """
+        names = [d.name for d in self.plan.datasets] if dataset is None else [dataset]
+        frames = []
+        for of in names:
+            path = self.folder / of / f"{name}.csv"
+            try:
+                frame = pd.read_csv(path)
+            except (OSError, ValueError) as error:
+                raise UserError(
+                    f"{path} is not there or no table ({error}); run `starprompt analyse "
+                    f"--dataset {of}` first."
+                ) from error
+            frame.insert(0, "dataset", of)
+            frames.append(frame)
+        return pd.concat(frames, ignore_index=True)
+
+    def present(self, names: Sequence[str], table: pd.DataFrame) -> list[str]:
+        """Those of ``names`` that a table has rows of, in their order."""
+        there = set(table["method"]) if "method" in table else set()
+        return [name for name in names if name in there]
+
+    def method(self, name: str) -> MethodRow:
+        """The plan's row of a method."""
+        return next(method for method in self.plan.methods if method.name == name)

@@ -1,0 +1,57 @@
+# From the runs of every variant to analyses, and from those to tables, figures and a page of
+# findings: `snakemake ablations`. An experiment without `ablations` has none of these rules.
+
+from starprompt import ablation_grid
+
+if GRID.config.ablations:
+
+    rule analyse:
+        input:
+            lambda wildcards: ablation_grid.analysis_inputs(GRID, wildcards.dataset),
+        output:
+            ablation_grid.analysis_files(GRID, "{dataset}"),
+        log:
+            f"results/logs/{GRID.config.name}/analyse/{{dataset}}.log",
+        benchmark:
+            f"results/benchmarks/{GRID.config.name}/analyse/{{dataset}}.tsv"
+        params:
+            config=str(GRID.config_file),
+            depends=ablation_grid.analysis_depends(GRID),
+        resources:
+            mem_mb=8000,
+            runtime=240,
+        conda:
+            "../envs/starprompt.yaml"
+        shell:
+            "python -m starprompt.cli analyse --config {params.config}"
+            " --dataset {wildcards.dataset} > {log} 2>&1"
+
+    rule ablations:
+        input:
+            ablation_grid.all_analysis_files(GRID),
+        output:
+            *(
+                file
+                for kind, files in ablation_grid.tables(GRID).items()
+                for file in in_report(files, f"ablations/{kind}", "Ablations")
+            ),
+            *(
+                file
+                for kind, files in ablation_grid.figures(GRID).items()
+                for file in in_report(files, f"ablations/{kind}", "Ablations")
+            ),
+            findings=ablation_grid.findings(GRID),
+        log:
+            f"results/logs/{GRID.config.name}/ablations.log",
+        benchmark:
+            f"results/benchmarks/{GRID.config.name}/ablations.tsv"
+        params:
+            config=str(GRID.config_file),
+            depends=ablation_grid.ablations_depend(GRID),
+        resources:
+            mem_mb=4000,
+            runtime=60,
+        conda:
+            "../envs/starprompt.yaml"
+        shell:
+            "python -m starprompt.cli ablations --config {params.config} > {log} 2>&1"
