@@ -40,6 +40,8 @@ def copy_of_repository(folder: Path) -> Path:
     for name in ("config", "workflow", "starprompt", "paper_figures"):
         ignored = shutil.ignore_patterns("*.safetensors", "__pycache__")
         shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
+    shutil.copy(REPOSITORY / "Snakefile", folder)
+    (folder / "profiles").symlink_to("workflow/profiles")
     shutil.copy(REPOSITORY / "tests" / "fake_cli.py", folder / "starprompt" / "cli.py")
     (folder / "config" / "small.yaml").write_text(yaml.safe_dump(CONFIG))
     return folder

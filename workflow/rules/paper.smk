@@ -33,6 +33,7 @@ rule figures:
         *in_report(GRID.figures()["task-accuracy"], "task-accuracy", "Figures"),
         *in_report(GRID.figures()["task-selection"], "task-selection", "Figures"),
         *in_report(GRID.figures()["class-selection"], "class-selection", "Figures"),
+        *in_report(GRID.figures()["prompt-use"], "prompt-use", "Figures"),
     log:
         f"results/logs/{GRID.config.name}/figures.log",
     benchmark:

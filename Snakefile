@@ -11,12 +11,12 @@ if not workflow.overwrite_configfiles:
     configfile: "config/paper.yaml"
 
 
-include: "rules/common.smk"
-include: "rules/data.smk"
-include: "rules/backbones.smk"
-include: "rules/train.smk"
-include: "rules/paper.smk"
-include: "rules/ablations.smk"
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/backbones.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/paper.smk"
+include: "workflow/rules/ablations.smk"
 
 
 rule all:
