@@ -10,9 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
+from sklearn.datasets import load_sample_image
 from source_makers import colour, encoded, picture
+from torchvision.transforms import v2
 
 from starprompt.data.decode import CorruptImageError, decode, to_stored
 from starprompt.data.prepare import CHUNK, prepare
@@ -185,16 +188,19 @@ def test_every_kind_of_image_comes_out_as_8_bit_rgb():
 
 
 @pytest.mark.parametrize("shape", [(300, 401), (257, 255), (100, 340)])
-def test_the_stored_size_is_torchvisions_on_pil_exactly(shape):
-    from torchvision.transforms import v2
-
-    bicubic = v2.InterpolationMode.BICUBIC
-    random = np.random.default_rng(0)
-    image = Image.fromarray(random.integers(0, 256, (*shape, 3), dtype=np.uint8))
+def test_the_stored_size_is_torchvisions(shape):
+    """Of tensors exactly; of PIL images a grey level here and there."""
+    photo = load_sample_image("china.jpg")[: shape[0], : shape[1]]
     steps = [Resize(step="resize", size=64), CenterCrop(step="center_crop", size=57)]
+    bicubic = v2.InterpolationMode.BICUBIC
     transform = v2.Compose([v2.Resize(64, bicubic), v2.CenterCrop(57)])
-    ours, shown = to_stored(image, steps)
-    np.testing.assert_array_equal(ours.transpose(1, 2, 0), np.asarray(transform(image)))
+    ours, shown = to_stored(Image.fromarray(photo), steps)
+    tensor = torch.from_numpy(photo.copy()).permute(2, 0, 1)
+    np.testing.assert_array_equal(ours, transform(tensor).numpy())
+    of_pil = np.asarray(transform(Image.fromarray(photo))).astype(int)
+    difference = np.abs(ours.transpose(1, 2, 0) - of_pil)
+    assert difference.max() <= 2
+    assert (difference > 1).mean() < 1e-3
     assert shown == pytest.approx((min(shape) * 57 / 64,) * 2, abs=2)
 
 
@@ -262,4 +268,4 @@ def test_memory_stays_bounded_whatever_the_folders_size(tmp_path):
     code = SCRIPT + "print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
     command = [sys.executable, "-c", code, str(tmp_path / "datasets"), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 300_000  # kilobytes; all images at once are 1.7 GB
+    assert int(done.stdout) < 900_000  # kilobytes, torch's 400 among them; all at once are 1.7 GB

@@ -29,6 +29,9 @@ def decode(raw: Raw) -> Image.Image:
         return _from_array(raw).convert("RGB")
     try:
         with Image.open(BytesIO(raw) if isinstance(raw, bytes) else Path(raw)) as image:
+            image.load()
+            if image.mode == "RGB":  # convert would copy it
+                return image
             shallow = _eight_bit(image) if image.mode in _DEEP_MODES else image
             return shallow.convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
@@ -63,23 +66,36 @@ def to_stored(
     """Bring an RGB image to its stored size.
 
     Returns (3,H,W) uint8, and the height and width in original pixels of what it shows: the whole
-    image, or the part that a centre crop left. The arithmetic is torchvision's on PIL images:
-    bicubic resize, integer centre crop.
+    image, or the part that a centre crop left. The arithmetic is torchvision's on uint8 tensors,
+    as of every later resize (thrice PIL's speed; see :mod:`starprompt.data.resample`).
     """
+    pixels = _as_array(image)
     shown_height, shown_width = image.height, image.width
     for step in steps:
-        width, height = image.size
+        height, width = pixels.shape[1:]
         if isinstance(step, Resize):
-            new_height, new_width = resized_shape(height, width, step.size)
-            if (new_width, new_height) != image.size:
-                image = image.resize((new_width, new_height), Image.Resampling.BICUBIC)
+            shape = resized_shape(height, width, step.size)
+            if shape != (height, width):
+                pixels = _resized(pixels, shape)
         else:
             top, left = crop_offset(height, step.size), crop_offset(width, step.size)
-            image = image.crop((left, top, left + step.size, top + step.size))
+            pixels = pixels[:, top : top + step.size, left : left + step.size]
             shown_height = round(shown_height * step.size / height)
             shown_width = round(shown_width * step.size / width)
-    pixels = np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
     return pixels, (shown_height, shown_width)
+
+
+def _as_array(image: Image.Image) -> NDArray[np.uint8]:
+    """(3,H,W) uint8 pixels of an RGB image, in memory as PIL has them: channels last."""
+    return np.array(image).transpose(2, 0, 1)
+
+
+def _resized(pixels: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    import torch  # not at the top: it takes seconds, and data without a resize need none of it
+    import torch.nn.functional as F
+
+    tensor = torch.from_numpy(pixels)[None]
+    return F.interpolate(tensor, size=shape, mode="bicubic", antialias=True)[0].numpy()
 
 
 def resized_shape(height: int, width: int, size: int | tuple[int, int]) -> tuple[int, int]:

@@ -7,8 +7,9 @@ preparation that was interrupted goes on where it was; two at once wait for each
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -231,7 +232,7 @@ def _write_split(
     images, sizes = _open_arrays(work, split, raw, steps, state["done"] == 0)
     store = _storer(raw, steps, images, sizes)
     bar = tqdm(total=total, initial=state["done"], desc=f"{work.name[1:-5]} {split}", disable=None)
-    with bar, ThreadPoolExecutor(options.workers) as pool:
+    with bar, _one_torch_thread(steps), ThreadPoolExecutor(options.workers) as pool:
         for start in range(state["done"], total, CHUNK):
             stop = min(start + CHUNK, total)
             for row, why in pool.map(store, range(start, stop), raw.images.take(start, stop)):
@@ -250,6 +251,22 @@ def _write_split(
     skipped = {int(row): why for row, why in state["skipped"].items()}
     _finish_split(work, split, images, sizes, raw.labels, sorted(skipped))
     return skipped
+
+
+@contextmanager
+def _one_torch_thread(steps: list[Resize | CenterCrop]) -> Iterator[None]:
+    """While every core decodes an image of its own, torch must not spread a resize over them."""
+    if not any(isinstance(step, Resize) for step in steps):
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _storer(
@@ -332,7 +349,9 @@ def _manifest(
     source: dict[str, Any],
 ) -> dict[str, Any]:
     labels = {split: np.load(work / f"{split}_labels.npy") for split in SPLITS}
-    files = {path.name: sha256_file(path) for path in sorted(work.iterdir())}
+    paths = sorted(work.iterdir())
+    with ThreadPoolExecutor(len(SPLITS)) as pool:
+        files = dict(zip([path.name for path in paths], pool.map(sha256_file, paths), strict=True))
 
     def per_class(split: str) -> list[int]:
         return np.bincount(labels[split], minlength=n_classes).tolist()
