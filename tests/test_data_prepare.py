@@ -77,6 +77,19 @@ def test_one_folder_with_a_test_share_becomes_a_stream(tmp_path):
     assert next(stream[1].train.batches(9, augment=True)).images.shape == (6, 3, 24, 24)
 
 
+def test_the_documented_description_of_own_images_works(tmp_path):
+    text = (Path(__file__).parent.parent / "docs" / "data.md").read_text(encoding="utf-8")
+    described = text.split("```yaml\n")[1].split("```")[0]
+    folder = _images(tmp_path / "images")
+    (tmp_path / "mine.yaml").write_text(described.replace("/home/me/images", str(folder)))
+    spec = load_dataset_spec("mine", tmp_path)
+    stream = TaskStream(open_prepared(prepare(spec, tmp_path)), spec, 1997)
+    assert [len(task.train) for task in stream] == [6, 6]
+    batch = next(stream[1].train.batches(4, augment=True))
+    assert batch.images.shape == (4, 3, 224, 224)
+    assert next(stream[0].test.batches(4)).images.shape == (2, 3, 224, 224)
+
+
 def test_train_and_test_folders_and_a_file_of_names(tmp_path):
     folder = tmp_path / "images"
     _images(folder / "train", 2)
