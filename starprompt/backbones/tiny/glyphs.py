@@ -12,6 +12,7 @@ Images are white on black.
 from __future__ import annotations
 
 import string
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 DIGITS = string.digits
@@ -54,6 +56,11 @@ class GlyphSet:
     distance: Tensor
     radius: Tensor
 
+    def only(self, characters: str) -> GlyphSet:
+        """The same for some of the characters, in the order given."""
+        rows = [self.characters.index(character) for character in characters]
+        return GlyphSet(characters, self.fonts, self.distance[rows], self.radius[rows])
+
 
 def usable_fonts() -> tuple[Path, ...]:
     """matplotlib's fonts in which every digit and letter is mapped to a glyph of that name.
@@ -75,61 +82,68 @@ def usable_fonts() -> tuple[Path, ...]:
     return tuple(usable)
 
 
-@lru_cache(maxsize=4)
-def render_glyphs(characters: str = DIGITS + LETTERS) -> GlyphSet:
-    """Every character in every usable font, undistorted; kept in memory."""
-    fonts = usable_fonts()
-    fields = np.stack(
-        [np.stack([_distance_field(_mask(char, font)) for font in fonts]) for char in characters]
-    )
+@lru_cache(maxsize=1)
+def render_glyphs() -> GlyphSet:
+    """Every digit and letter in every usable font, undistorted; kept in memory (22 MB)."""
+    characters, fonts = DIGITS + LETTERS, usable_fonts()
+    by_font = [
+        np.stack([_distance_field(mask) for mask in _masks(characters, font)]) for font in fonts
+    ]
+    fields = np.stack(by_font, axis=1)
     distance = torch.from_numpy(fields)
     return GlyphSet(characters, tuple(font.stem for font in fonts), distance, distance.amax((2, 3)))
 
 
-def _mask(character: str, font: Path) -> np.ndarray:
-    """Binary ink, bool (128, 128), the glyph centred with its longer side at 88 pixels."""
+def _masks(characters: str, font: Path) -> Iterator[NDArray[np.bool_]]:
+    """Binary ink (128, 128) of each character, centred with its longer side at 88 pixels."""
     from PIL import Image, ImageDraw, ImageFont
 
     face = ImageFont.truetype(str(font), 160)
-    sheet = Image.new("L", (480, 480))
-    ImageDraw.Draw(sheet).text((160, 120), character, font=face, fill=255)
-    box = sheet.getbbox()
-    if box is None:
-        raise ValueError(f"{font.name} draws nothing for {character!r}")
-    side = _GLYPH * _OVERSAMPLING
-    width, height = box[2] - box[0], box[3] - box[1]
-    scale = side / max(width, height)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    glyph = sheet.crop(box).resize(size, Image.Resampling.BICUBIC)
-    canvas = Image.new("L", (_CANVAS * _OVERSAMPLING,) * 2)
-    canvas.paste(glyph, ((canvas.width - size[0]) // 2, (canvas.height - size[1]) // 2))
-    return np.asarray(canvas) > 127
+    for character in characters:
+        sheet = Image.new("L", (480, 480))
+        ImageDraw.Draw(sheet).text((160, 120), character, font=face, fill=255)
+        box = sheet.getbbox()
+        if box is None:
+            raise ValueError(f"{font.name} draws nothing for {character!r}")
+        width, height = box[2] - box[0], box[3] - box[1]
+        scale = _GLYPH * _OVERSAMPLING / max(width, height)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        glyph = sheet.crop(box).resize(size, Image.Resampling.BICUBIC)
+        canvas = Image.new("L", (_CANVAS * _OVERSAMPLING,) * 2)
+        canvas.paste(glyph, ((canvas.width - size[0]) // 2, (canvas.height - size[1]) // 2))
+        yield np.asarray(canvas) > 127
 
 
-def _distance_field(mask: np.ndarray) -> np.ndarray:
+def _distance_field(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Signed distance to the outline of ``mask``, float32 (64, 64), in canvas pixels."""
     from scipy.ndimage import distance_transform_edt
 
     signed = distance_transform_edt(mask) - distance_transform_edt(~mask)
     blocks = signed.reshape(_CANVAS, _OVERSAMPLING, _CANVAS, _OVERSAMPLING)
-    return (blocks.mean(axis=(1, 3)) / _OVERSAMPLING).astype(np.float32)
+    field: NDArray[np.float32] = (blocks.mean(axis=(1, 3)) / _OVERSAMPLING).astype(np.float32)
+    return field
 
 
 @dataclass(frozen=True)
 class Distortion:
-    """How far a glyph may be bent; every draw is uniform in ±the value or in the given range."""
+    """How far a glyph may be bent. Unless said otherwise a draw is uniform in plus or minus.
+
+    Attributes:
+        rotation: In radians.
+        shear: Sideways displacement per height.
+        aspect: Logarithm of the factor by which width over height changes; half of it each way.
+        elastic: Standard deviation of the normal displacement of each knot of a 4x4 grid, in
+            half canvas sides.
+        stroke: Range of half the width of the thickest stroke, in canvas pixels.
+        width: Range of the stretch of the width after the size was normalised.
+    """
 
     rotation: float = 0.26
-    """radians"""
     shear: float = 0.35
     aspect: float = 0.3
-    """log of width over height"""
     elastic: float = 0.13
-    """displacement of the knots of a 4x4 grid, in half canvas sides (a standard deviation)"""
     stroke: tuple[float, float] = (3.0, 6.5)
-    """half width of the thickest stroke, in canvas pixels"""
     width: tuple[float, float] = (0.75, 1.1)
-    """stretch of the width after the size was normalised"""
 
 
 def scan(
