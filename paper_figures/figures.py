@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from paper_figures.collect import Results
 from paper_figures.curves import accuracy_curves, task_accuracy
+from paper_figures.prompt_use import prompt_use
 from paper_figures.selection import class_selection, task_selection
 from paper_figures.style import paper_style, save
 
@@ -16,6 +17,7 @@ KINDS: dict[str, Callable[[Results, str], Figure]] = {
     "task-accuracy": task_accuracy,
     "task-selection": task_selection,
     "class-selection": class_selection,
+    "prompt-use": prompt_use,
 }
 
 

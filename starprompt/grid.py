@@ -24,7 +24,7 @@ RUN_FILES = (
     "checkpoint.safetensors",
     "record.json",
 )
-FIGURE_KINDS = ("curves", "task-accuracy", "task-selection", "class-selection")
+FIGURE_KINDS = ("curves", "task-accuracy", "task-selection", "class-selection", "prompt-use")
 TABLE_KINDS = ("metrics", "cost")
 TABLE_FORMS = ("csv", "md", "tex")
 FIGURE_FORMS = ("pdf", "png")

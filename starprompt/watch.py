@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
@@ -60,6 +61,8 @@ class SignatureWatch:
         found = residual_saturation(arrays)
         if evaluation.selections:
             chosen = pa.concat_tables(evaluation.selections)
+            # Prompts that are no class's own can't be confused with another class's.
+            chosen = chosen.filter(pc.field("chosen_class") >= 0)
             found |= selection_confusion(
                 chosen["true_class"].to_numpy(),
                 chosen["chosen_class"].to_numpy(),

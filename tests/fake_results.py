@@ -131,6 +131,9 @@ def _selection(
         "true_class": true,
         "chosen_class": chosen,
         "similarity": random.random(len(true)),
+        "prompt": chosen,
+        "chosen_task": np.full(len(true), -1),
+        "weight": np.ones(len(true)),
     }
     earlier = {**half, "after_task": half["after_task"] - 1, "chosen_class": np.zeros_like(true)}
     return {name: np.concatenate([earlier[name], half[name]]) for name in half}

@@ -225,6 +225,9 @@ def test_each_image_and_layer_has_its_row(n: int, n_layers: int, rng: random.Ran
             "true_class": int(labels[i]),
             "chosen_class": int(chosen[i, layer]),
             "similarity": float(similarity[i, layer]),
+            "prompt": int(chosen[i, layer]),
+            "chosen_task": -1,
+            "weight": 1.0,
         }
         for i in range(n)
         for layer in range(n_layers)

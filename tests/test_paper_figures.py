@@ -211,7 +211,7 @@ def test_only_the_last_evaluation_counts(tmp_path: Path) -> None:
         "true_class": np.array([0, 1, 0, 1, 1]),
         "chosen_class": np.array([1, 1, 0, 0, 1]),
     }
-    rest = {name: np.zeros(5) for name in ("image_id", "layer", "similarity")}
+    rest = {name: np.zeros(5) for name in fake_results.SELECTION_COLUMNS if name not in columns}
     fake_results.write_selection(tmp_path, columns | rest)
     counts = selection.selected_classes(tmp_path / "selection.parquet", 2)
     assert counts is not None and counts.tolist() == [[1, 0], [1, 1]]

@@ -9,10 +9,12 @@ import pandas as pd
 from safetensors import SafetensorError, safe_open
 
 from starprompt.analysis.mixtures import Mixtures
-from starprompt.continual.record import SELECTION_COLUMNS, RunRecord, read_record
+from starprompt.continual.record import RunRecord, read_record
 from starprompt.errors import UserError
 
 Arrays = dict[str, np.ndarray]
+#: columns of ``selection.parquet`` that analyses read
+_SELECTION = ("image_id", "after_task", "layer", "true_class", "chosen_class")
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,15 @@ class RunFiles:
 
     @cached_property
     def selection(self) -> pd.DataFrame:
-        """``selection.parquet``; without rows for a method that chooses no prompts."""
+        """The choices of classes' own prompts in ``selection.parquet``; there may be none."""
         path = self.folder / "selection.parquet"
         try:
-            return pd.read_parquet(path, columns=list(SELECTION_COLUMNS))
+            chosen = pd.read_parquet(path, columns=list(_SELECTION))
         except (OSError, KeyError, ValueError) as error:
             raise UserError(
                 f"{path} is not a table of selections ({error}); remove the run, run it again."
             ) from error
+        return chosen[chosen["chosen_class"] >= 0]
 
     @cached_property
     def task_of_class(self) -> np.ndarray:

@@ -1,7 +1,7 @@
 """How a learner is tested after each task: on every task all of whose classes it has seen."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import torch
@@ -115,9 +115,12 @@ def _answer(learner: Learner, test: TaskData, seen: int, where: str, bar: tqdm) 
         )
     chosen = None
     if selections:
-        chosen = Selection(
-            _gather([selection.chosen for selection in selections]),
-            _gather([selection.similarity for selection in selections]),
+        weights = [s.weight for s in selections if s.weight is not None]
+        chosen = replace(
+            selections[0],
+            chosen=_gather([selection.chosen for selection in selections]),
+            similarity=_gather([selection.similarity for selection in selections]),
+            weight=_gather(weights) if weights else None,
         )
     return _Answer(_gather(ids), _gather(labels), _gather(predictions), all_scores, chosen)
 

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -47,14 +47,23 @@ class Setting:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which class's prompt each image chose in each layer: the runner records it.
+    """Which prompts each image chose, K of them in all layers together: the runner records it.
 
-    chosen      (B, L) int64    stream label of the chosen class
-    similarity  (B, L) float32  the similarity it was chosen by
+    chosen      (B, K) int64    index of the chosen prompt
+    similarity  (B, K) float32  the similarity it was chosen by
+    of          what the index says of the prompt: "class", a stream label, where each class has
+                its own; "task", the task's index, where each task has its own; "pool", where no
+                prompt belongs to anything
+    layer       (K,) int64      layer of each choice; None: choice k is made in layer k
+    weight      (B, K) float32  share of the layer's prompting that the choice makes up; None: the
+                                choices of a layer share it equally
     """
 
     chosen: Tensor
     similarity: Tensor
+    of: Literal["class", "task", "pool"] = "class"
+    layer: Tensor | None = None
+    weight: Tensor | None = None
 
 
 @dataclass

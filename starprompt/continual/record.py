@@ -26,7 +26,10 @@ PREDICTION_COLUMNS = {
     "score": "float32",
     "after_task": "int16",
 }
-#: selection.parquet: one row a test image, prompted layer and evaluation.
+#: selection.parquet: one row a test image, prompted layer, prompt chosen there and evaluation.
+#: ``chosen_class`` is -1 unless the prompt is a class's own, ``chosen_task`` unless it is a task's;
+#: both are -1 for a prompt of a shared pool. ``prompt`` is its index in any case, ``weight`` its
+#: share of the image's prompting in the layer.
 SELECTION_COLUMNS = {
     "image_id": "int32",
     "after_task": "int16",
@@ -34,6 +37,9 @@ SELECTION_COLUMNS = {
     "true_class": "int16",
     "chosen_class": "int16",
     "similarity": "float32",
+    "prompt": "int16",
+    "chosen_task": "int16",
+    "weight": "float32",
 }
 
 

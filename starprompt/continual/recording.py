@@ -49,15 +49,26 @@ def prediction_table(
 
 
 def selection_table(after_task: int, ids: Tensor, labels: Tensor, selection: Selection) -> pa.Table:
-    """One row an image and layer; ids, labels (N,), selection (N, L). Layers vary fastest."""
-    n_images, n_layers = selection.chosen.shape
+    """One row an image and choice; ids, labels (N,), selection (N, K). Choices vary fastest."""
+    n_images, n_choices = selection.chosen.shape
+    prompt = _numpy(selection.chosen).reshape(-1)
+    nobody = np.full_like(prompt, -1)
+    layer = np.arange(n_choices) if selection.layer is None else _numpy(selection.layer)
+    if selection.weight is None:
+        sharing = np.bincount(layer)[layer]
+        weight = np.tile(1 / sharing.astype(np.float32), n_images)
+    else:
+        weight = _numpy(selection.weight).reshape(-1)
     columns = {
-        "image_id": np.repeat(_numpy(ids), n_layers),
-        "after_task": np.full(n_images * n_layers, after_task),
-        "layer": np.tile(np.arange(n_layers), n_images),
-        "true_class": np.repeat(_numpy(labels), n_layers),
-        "chosen_class": _numpy(selection.chosen).reshape(-1),
+        "image_id": np.repeat(_numpy(ids), n_choices),
+        "after_task": np.full(n_images * n_choices, after_task),
+        "layer": np.tile(layer, n_images),
+        "true_class": np.repeat(_numpy(labels), n_choices),
+        "chosen_class": prompt if selection.of == "class" else nobody,
         "similarity": _numpy(selection.similarity).reshape(-1),
+        "prompt": prompt,
+        "chosen_task": prompt if selection.of == "task" else nobody,
+        "weight": weight,
     }
     return _table(columns, SELECTION_SCHEMA)
 

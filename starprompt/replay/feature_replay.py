@@ -19,8 +19,16 @@ def replay_epoch(
     Yields features (B, d) and labels (B,) int64; class k of the mixtures is label k. Fresh in
     every epoch, as in the released code (``create_features_dataset``).
     """
-    drawn = mixtures.sample(samples, generator).flatten(0, 1)
-    labels = torch.arange(len(mixtures), device=drawn.device).repeat_interleave(samples)
+    yield from shuffled_batches(mixtures.sample(samples, generator), batch_size, generator)
+
+
+def shuffled_batches(
+    samples: Tensor, batch_size: int, generator: torch.Generator | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Samples (K, n, d) of K classes in random order: features (B, d) and labels (B,) int64."""
+    drawn = samples.flatten(0, 1)
+    classes = torch.arange(len(samples), device=drawn.device)
+    labels = classes.repeat_interleave(samples.shape[1])
     shuffled = torch.randperm(len(labels), generator=generator, device=drawn.device)
     for rows in shuffled.split(batch_size):
         yield drawn[rows], labels[rows]

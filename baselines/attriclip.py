@@ -1,0 +1,158 @@
+"""AttriCLIP: a bank of attribute prompts for CLIP's text tower.
+
+Wang et al., "AttriCLIP: A Non-Incremental Learner for Incremental Knowledge Learning", CVPR 2023
+(arXiv 2305.11488), Sec. 3. CLIP alone, frozen:
+
+    chosen  = the K prompts whose keys lie nearest to the image's feature
+    text    = the chosen prompts' tokens, one after the other, then the class name
+    logits  = tau * cos(image, E_txt(text of each class))
+    loss    = CE(current classes) + 0.7 * key distance + 0.3 * prompt similarity
+
+Nothing grows with the classes. The image's feature is the cached one of the un-augmented image.
+"""
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from starprompt.backbones.text_prompts import encode_with_contexts
+from starprompt.continual.learner import BaseHyperparameters, Learner, Selection
+from starprompt.data.batch import Batch
+from starprompt.data.stream import Task
+from starprompt.errors import UserError
+
+#: standard deviation of prompts and keys at their start
+START_STD = 0.02
+#: texts that go through the text tower together when nothing learns
+TEXTS_AT_A_TIME = 512
+
+
+class AttriCLIP(Learner):
+    """Attribute prompts (N, tokens, width) and keys (N, d), shared by all tasks."""
+
+    class Hyperparameters(BaseHyperparameters):
+        """The authors' values."""
+
+        epochs: int = Field(default=10, ge=1)
+        batch_size: int = Field(default=32, ge=1)
+        lr: float = Field(default=0.001, gt=0)
+        bank: int = Field(default=10, ge=2, description="N, prompts")
+        tokens: int = Field(default=12, ge=1, description="of one prompt")
+        top_k: int = Field(default=3, ge=1, description="K, prompts an image chooses")
+        key_weight: float = Field(default=0.7, ge=0)
+        similarity_weight: float = Field(default=0.3, ge=0)
+
+    train_inputs: ClassVar[tuple[str, ...]] = ("features",)
+    test_inputs: ClassVar[tuple[str, ...]] = ("features",)
+    augment: ClassVar[bool] = False
+    hp: Any
+
+    def setup(self) -> None:
+        if self.hp.top_k > self.hp.bank:
+            raise UserError(f"top_k {self.hp.top_k} is more than the bank's {self.hp.bank}.")
+        setting = self.setting
+        self.clip = setting.clip()
+        self.texts = self.clip.prompt_tokens(list(setting.stream.class_names))
+        self.no_name = self.clip.embed_tokens(self.clip.tokenize(["X."]))
+        shape = (self.hp.bank, self.hp.tokens, self.clip.text_width)
+        prompts, keys = torch.randn(shape), torch.randn(self.hp.bank, self.clip.dim)
+        self.prompts = nn.Parameter(START_STD * prompts.to(setting.device))
+        self.keys = nn.Parameter(START_STD * keys.to(setting.device))
+        self.past = self.seen = 0
+
+    def begin_task(self, task: Task) -> None:
+        self.past, self.seen = task.past_classes, task.seen_classes
+        self.optimiser = torch.optim.SGD([self.prompts, self.keys], lr=self.hp.lr)
+
+    def choose(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosine (B, K) and index (B, K) of the nearest keys of unit features (B, d)."""
+        nearest = (images @ F.normalize(self.keys, dim=-1).T).topk(self.hp.top_k, dim=-1)
+        return nearest.values, nearest.indices
+
+    def class_features(self, chosen: Tensor, classes: slice) -> Tensor:
+        """(S, n, d) unit text features of n classes under each of S choices (S, K) of prompts."""
+        texts = self.texts.select(classes)
+        contexts = self.prompts[chosen].flatten(1, 2)
+        every = encode_with_contexts(
+            self.clip,
+            type(texts)(texts.embeddings.repeat(len(chosen), 1, 1), texts.eot.repeat(len(chosen))),
+            contexts.repeat_interleave(len(texts), dim=0),
+        )
+        return every.unflatten(0, (len(chosen), len(texts)))
+
+    def prompt_similarity(self) -> Tensor:
+        """Mean absolute cosine between the texts of two prompts without a class name."""
+        n = self.hp.bank
+        texts = type(self.no_name)(
+            self.no_name.embeddings.expand(n, -1, -1), self.no_name.eot.expand(n)
+        )
+        features = encode_with_contexts(self.clip, texts, self.prompts)
+        pairs = ~torch.eye(n, dtype=torch.bool, device=features.device)
+        return (features @ features.T)[pairs].abs().mean()
+
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+        assert batch.clip is not None
+        images = F.normalize(batch.clip, dim=-1)
+        nearness, chosen = self.choose(images)
+        # Images that chose the same prompts share their texts.
+        choices, choice_of = chosen.unique(dim=0, return_inverse=True)
+        texts = self.class_features(choices, slice(self.past, self.seen))[choice_of]
+        logits = self.clip.logit_scale * (texts @ images[:, :, None])[:, :, 0]
+        cross_entropy = F.cross_entropy(logits, batch.labels - self.past)
+        key_distance = (1 - nearness).mean()
+        similarity = self.prompt_similarity()
+        loss = (
+            cross_entropy
+            + self.hp.key_weight * key_distance
+            + self.hp.similarity_weight * similarity
+        )
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        return {
+            "loss": loss,
+            "cross_entropy": cross_entropy,
+            "key_distance": key_distance,
+            "prompt_similarity": similarity,
+        }
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> Tensor:
+        assert batch.clip is not None
+        images = F.normalize(batch.clip, dim=-1)
+        nearness, chosen = self.choose(images)
+        layer = torch.zeros(self.hp.top_k, dtype=torch.int64)
+        self.last_selection = Selection(chosen, nearness, of="pool", layer=layer)
+        choices, choice_of = chosen.unique(dim=0, return_inverse=True)
+        logits = images.new_zeros(len(images), self.seen)
+        for i, choice in enumerate(choices):
+            texts = torch.cat(
+                [
+                    self.class_features(
+                        choice[None], slice(first, min(self.seen, first + TEXTS_AT_A_TIME))
+                    )[0]
+                    for first in range(0, self.seen, TEXTS_AT_A_TIME)
+                ]
+            )
+            own = choice_of == i
+            logits[own] = self.clip.logit_scale * images[own] @ texts.T
+        return logits
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {
+            "prompts": self.prompts.detach(),
+            "keys": self.keys.detach(),
+            "seen": torch.tensor(self.seen),
+        }
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.prompts.copy_(state["prompts"])
+        self.keys.copy_(state["keys"])
+        self.past = self.seen = int(state["seen"])
+
+    def parameter_counts(self) -> dict[str, int]:
+        return {"trained": self.prompts.numel() + self.keys.numel(), "stored": 0}
