@@ -104,6 +104,23 @@ class Config(_Model):
         return RESULTS / "runs" / self.name / run.dataset / run.method / f"seed{run.seed}"
 
 
+class SearchRange(_Model):
+    """Where `starprompt tune` looks for one hyperparameter: a range of numbers, or choices."""
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    choices: list[Any] | None = None
+
+    @model_validator(mode="after")
+    def _range_or_choices(self) -> "SearchRange":
+        if (self.choices is None) == (self.low is None or self.high is None):
+            raise ValueError("give either `choices` or both `low` and `high`")
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise ValueError("`low` must be less than `high`")
+        return self
+
+
 class MethodSpec(_Model):
     """What a method is, whom to cite, and its hyperparameters with their sources."""
 
@@ -121,8 +138,12 @@ class MethodSpec(_Model):
     datasets: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="hyperparameters that differ on one data set"
     )
+    search: dict[str, SearchRange] = Field(
+        default_factory=dict, description="where `starprompt tune` looks, by hyperparameter"
+    )
     sources: dict[str, str] = Field(
-        default_factory=dict, description="where each number is from, by hyperparameter"
+        default_factory=dict,
+        description="where each number is from, by hyperparameter, by data set, or `all`",
     )
 
     def resolve(self, dataset: str) -> dict[str, Any]:
@@ -183,7 +204,7 @@ def _with_inherited(name: str, seen: tuple[str, ...]) -> dict[str, Any]:
         return value
     parent = _with_inherited(parent_name, (*seen, name))
     merged = {**parent, **value}
-    for key in ("hyperparameters", "sources"):
+    for key in ("hyperparameters", "sources", "search"):
         merged[key] = {**parent.get(key, {}), **value.get(key, {})}
     # What a variant changes, it changes on every data set: its own value beats the parent's
     # value for one data set.
