@@ -18,6 +18,7 @@ class Results:
 
     records   by (dataset, method, seed)
     runs      one row a run: dataset, method, seed, the metrics (percent), trained_parameters,
+              stored_parameters, stored_samples, gigaflops (to predict an image), uses_clip (0, 1),
               training_seconds, peak_memory_mb
     accuracy  one row an evaluation: dataset, method, seed, after_task, task, accuracy (percent);
               pairs whose task was not yet seen are left out
@@ -89,6 +90,10 @@ def _run_row(dataset: str, method: str, seed: int, record: RunRecord) -> dict[st
         "seed": seed,
         **record.metrics.model_dump(),
         "trained_parameters": record.parameters.get("trained", 0),
+        "stored_parameters": record.parameters.get("stored", 0),
+        "stored_samples": record.parameters.get("samples", 0),
+        "gigaflops": record.parameters.get("operations", float("nan")) / 1e9,
+        "uses_clip": int("clip" in record.backbones),
         "training_seconds": sum(task.train + task.end for task in record.times),
         "peak_memory_mb": record.peak_memory_bytes / 1e6,
     }

@@ -45,6 +45,8 @@ def injections(analyses: Analyses, dataset: str) -> Figure:
             axis.plot(own.index, own, color=colours[method], label=INJECTIONS[method])
         axis.set(title=title, xlabel="Epoch of a task")
     axes[5].set_yscale("log")
+    axes[5].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes[5].yaxis.set_minor_formatter(lambda value, _: "")
     axes[4].legend(frameon=False, fontsize=6)
     return figure
 

@@ -4,41 +4,82 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from paper_figures.analyses import KEY_KINDS, Analyses
-from paper_figures.style import HEATMAP, MAX_NAMED, WIDTH, colour_bar, heat_map, percent_scale
+from paper_figures.style import HEATMAP, MAX_NAMED, WIDTH, percent_scale
+
+#: panels in a row, and up to how many tasks a cell bears its number
+_ACROSS, _ANNOTATED = 5, 6
 
 
 def confusion_by_task(analyses: Analyses, dataset: str) -> Figure:
-    """Task of the chosen prompt (column) by true task (row), after every task; a row of panels a
+    """Task of the chosen prompt (column) by true task (row), after every task; a block of panels a
     kind of keys, mean over seeds."""
     frame = analyses.table("confusion", dataset)
     methods = analyses.present(list(KEY_KINDS), frame)
     n_tasks = int(frame["true_task"].max()) + 1
-    panel = WIDTH * 0.9 / n_tasks
-    size = (WIDTH, len(methods) * (panel + 0.42) + 0.35)
-    figure, axes = _grid(len(methods), n_tasks, size)
-    scale = percent_scale(n_tasks)
+    across = min(_ACROSS, n_tasks)
+    down = -(-n_tasks // across)
+    left, right, gap, head = 0.45, 0.85, 0.12, 0.42  # inches
+    side = (WIDTH - left - right - (across - 1) * gap) / across
+    block = head + down * (side + 0.22)
+    height = len(methods) * block + 0.3
+    figure = Figure(figsize=(WIDTH, height))
+    scale = percent_scale(n_tasks if n_tasks > _ANNOTATED else 1)
     for row, method in enumerate(methods):
+        top = height - row * block
+        figure.text(left / WIDTH, (top - 0.12) / height, KEY_KINDS[method], va="top", fontsize=9)
         own = frame[frame["method"] == method]
-        for after_task in range(n_tasks):
-            axis = axes[row, after_task]
-            here = own[own["after_task"] == after_task]
-            table = here.pivot_table(index="true_task", columns="chosen_task", values="share")
-            shares = 100 * table.reindex(index=range(n_tasks), columns=range(n_tasks)).to_numpy()
-            ticks = range(1, n_tasks + 1) if n_tasks <= 6 else False
-            heat_map(axis, shares, scale, xticklabels=ticks, yticklabels=ticks)
-            axis.set_title(f"after task {after_task + 1}" if row == 0 else "")
-            axis.tick_params(labelsize=6)
-            if n_tasks <= 6:
-                for text in axis.texts:
-                    text.set_fontsize(5)
-        axes[row, 0].set_ylabel(f"{KEY_KINDS[method]}\ntrue task")
-        axes[row, n_tasks // 2].set_xlabel("task of the chosen prompt")
-    colour_bar(figure, list(axes.flat), scale, "Share of the row [%]")
+        for task in range(n_tasks):
+            x = left + task % across * (side + gap)
+            y = top - head - side - task // across * (side + 0.22)
+            axis = figure.add_axes((x / WIDTH, y / height, side / WIDTH, side / height))
+            _panel(axis, _shares(own[own["after_task"] == task], n_tasks), scale)
+            axis.set_title(f"after task {task + 1}", fontsize=7, pad=2)
+            if task % across:
+                axis.set_yticklabels([])
+            else:
+                axis.set_ylabel("True task", fontsize=7)
+            if task < n_tasks - across or row < len(methods) - 1:
+                axis.set_xticklabels([])
+            else:
+                axis.set_xlabel("Chosen task", fontsize=7)
+    room = figure.add_axes(((WIDTH - 0.7) / WIDTH, 1 - 2.2 / height, 0.1 / WIDTH, 1.7 / height))
+    bar = figure.colorbar(ScalarMappable(scale, HEATMAP), cax=room, label="Share of the row [%]")
+    bar.outline.set_visible(False)
     return figure
+
+
+def _shares(here: pd.DataFrame, n_tasks: int) -> np.ndarray:
+    """(T, T) percent, mean over seeds; NaN beyond the tasks seen."""
+    table = here.pivot_table(index="true_task", columns="chosen_task", values="share")
+    return 100 * table.reindex(index=range(n_tasks), columns=range(n_tasks)).to_numpy()
+
+
+def _panel(axis: Axes, shares: np.ndarray, scale: Normalize) -> None:
+    n_tasks = len(shares)
+    axis.imshow(shares, norm=scale, cmap=HEATMAP, interpolation="nearest")
+    names = [str(task + 1) for task in range(n_tasks)]
+    axis.set_xticks(range(n_tasks), names)
+    axis.set_yticks(range(n_tasks), names)
+    axis.tick_params(length=0, labelsize=6 if n_tasks <= _ANNOTATED else 4.5, pad=1)
+    axis.spines[:].set(visible=True, color="0.8", linewidth=0.5)
+    if n_tasks <= _ANNOTATED:
+        for (row, column), share in np.ndenumerate(shares):
+            if not np.isnan(share):
+                axis.text(
+                    column,
+                    row,
+                    f"{share:.0f}",
+                    ha="center",
+                    va="center",
+                    fontsize=5.5,
+                    color="white" if share > 55 else "0.15",
+                )
 
 
 def kinds_of_keys(analyses: Analyses, dataset: str) -> Figure:
@@ -124,7 +165,7 @@ def _class_map(axis: Axes, own: pd.DataFrame, named: bool) -> None:
         ax=axis,
     )
     axis.tick_params(length=0, labelsize=6)
-    axis.set(xlabel="Right class after the last task [%], by seed", ylabel="")
+    axis.set(xlabel="Right class at the end [%]", ylabel="")
     axis.tick_params(axis="x", rotation=0)
 
 

@@ -46,11 +46,11 @@ def number_of_gaussians(analyses: Analyses, dataset: str) -> Figure:
         axis.grid(axis="y", linewidth=0.4, color="0.9")
     axes[0].set_ylabel("Final average accuracy [%]")
     axes[1].set_ylabel("Log-likelihood, nats a sample,\nover that of one Gaussian")
-    axes[2].set_ylabel("BIC a sample,\nover that of one Gaussian")
+    axes[2].set_ylabel("BIC a sample, over that of\none Gaussian (low is good)")
     axes[3].set_ylabel("Classes for which BIC\nchooses M [%]")
     for axis in axes:
         axis.set_xlabel("M, Gaussians a class")
-    axes[1].legend(frameon=False, fontsize=6)
+    axes[1].legend(frameon=False, fontsize=6, handlelength=4)
     axes[3].legend(frameon=False, fontsize=6)
     return figure
 
@@ -108,7 +108,7 @@ def replay_quality(analyses: Analyses, dataset: str) -> Figure:
                 label="real",
             )
             axis.set_title(f"{title}\n{SPACES[space]}")
-            axis.set_ylim(bottom=0)
+            axis.set_ylim(0, 1.05 if measure == "coverage" else None)
             axis.grid(axis="y", linewidth=0.4, color="0.9")
             if len(by_class) <= MAX_NAMED:
                 axis.set_xticks(at, [names[c] for c in by_class.index], rotation=90, fontsize=5.5)

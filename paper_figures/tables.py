@@ -22,7 +22,7 @@ AVERAGE = "average"
 class Metric:
     """A column: its name in the frame, its heading, how it is written, which end is good.
 
-    best is "max", "min" or None for a column without a winner.
+    best is "max", "min" or None for a column without a winner; ``truth`` marks one of 0 and 1.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Metric:
     digits: int
     best: str | None
     definition: str
+    truth: bool = False
 
 
 ACCURACIES = (
@@ -76,11 +77,34 @@ ACCURACIES = (
 COSTS = (
     Metric(
         "trained_parameters",
-        "Parameters",
+        "Trained",
         0,
         None,
-        "Parameters: numbers that training changes.",
+        "Trained: parameters that training changes.",
     ),
+    Metric(
+        "stored_parameters",
+        "Stored",
+        0,
+        None,
+        "Stored: numbers kept beside them for later tasks (statistics, generators, copies).",
+    ),
+    Metric(
+        "stored_samples",
+        "Samples",
+        0,
+        None,
+        "Samples: images of past tasks that are kept.",
+    ),
+    Metric(
+        "gigaflops",
+        "GFLOPs",
+        3,
+        None,
+        "GFLOPs: billions of floating-point operations to predict one test image, all encoders "
+        "included.",
+    ),
+    Metric("uses_clip", "CLIP", 0, None, "CLIP: whether CLIP is used.", truth=True),
     Metric(
         "training_seconds",
         "Training [s]",
@@ -159,7 +183,7 @@ def metrics_table(results: Results, dataset: str) -> Table:
 
 def cost_table(results: Results, dataset: str) -> Table:
     """What the methods cost on one data set. Apart from the rest: no two machines agree on it."""
-    return _dataset_table(results, dataset, "cost", "Cost of training", COSTS)
+    return _dataset_table(results, dataset, "cost", "Cost", COSTS)
 
 
 def _dataset_table(
@@ -295,6 +319,9 @@ def _formatted(
             mean, std = column.values.loc[method.name, ["mean", "std"]]
             if pd.isna(mean):
                 texts.append(nothing)
+                continue
+            if column.metric.truth:
+                texts.append("yes" if mean else "no")
                 continue
             text = _number(mean, column.metric.digits)
             if not pd.isna(std) and column.metric.digits:

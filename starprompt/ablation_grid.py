@@ -4,7 +4,6 @@ pandas, because Snakemake reads its rules at every call."""
 from starprompt.config import FULL_METHOD, Config
 from starprompt.grid import FIGURE_FORMS, TABLE_FORMS, Grid
 
-#: the method whose accuracy is CLIP's without learning
 ZERO_SHOT = "clip-zero-shot"
 #: what an analysis reads of every run
 RUN_PARTS = ("record", "selection", "diagnostics", "checkpoint")
@@ -31,15 +30,19 @@ JOINT_FIGURES = ("clip-space",)
 
 
 def analysed_methods(config: Config) -> list[str]:
-    """The full method, its variants, and zero-shot CLIP where the experiment has it."""
-    zero_shot = [ZERO_SHOT] if ZERO_SHOT in config.methods else []
-    return list(dict.fromkeys([FULL_METHOD, *config.ablations, *zero_shot]))
+    """The full method and its variants, the rows of the ablations' tables."""
+    return list(dict.fromkeys([FULL_METHOD, *config.ablations]))
+
+
+def zero_shot_method(config: Config) -> str | None:
+    """The method whose accuracy is CLIP's without learning, where the experiment has it."""
+    return ZERO_SHOT if ZERO_SHOT in config.methods else None
 
 
 def analysis_inputs(grid: Grid, dataset: str) -> list[str]:
     """Files of all runs that the analyses of a data set read."""
-    keys = grid.methods[FULL_METHOD].keys
-    methods = dict.fromkeys([*analysed_methods(grid.config), *([keys] if keys else [])])
+    others = (grid.methods[FULL_METHOD].keys, zero_shot_method(grid.config))
+    methods = dict.fromkeys([*analysed_methods(grid.config), *filter(None, others)])
     return [
         grid.run_files(dataset, method, seed)[part]
         for method in methods

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from starprompt.ablation_grid import ZERO_SHOT, analysed_methods
+from starprompt.ablation_grid import analysed_methods, zero_shot_method
 from starprompt.config import FULL_METHOD, RESULTS, Config, load_config
 from starprompt.errors import UserError, unknown_name
 from starprompt.paper import make_plan
@@ -29,7 +29,7 @@ def make_analysis(config_path: Path, dataset: str, results: Path = RESULTS) -> l
         analysed_methods(config),
         config.seeds,
         FULL_METHOD,
-        ZERO_SHOT,
+        zero_shot_method(config),
         config.signatures,
     )
     return write_tables(tables, results / config.name / "analysis" / dataset)
@@ -55,8 +55,7 @@ def open_analyses(config: Config, results: Path = RESULTS) -> "Analyses":
     """The written analyses, with the full method and its variants as rows."""
     from paper_figures.analyses import Analyses
 
-    rows = [name for name in analysed_methods(config) if name != ZERO_SHOT]
-    plan = make_plan(config.model_copy(update={"methods": rows}))
+    plan = make_plan(config.model_copy(update={"methods": analysed_methods(config)}))
     return Analyses(plan, FULL_METHOD, results / config.name / "analysis")
 
 

@@ -51,7 +51,7 @@ def write_fake_diagnostics(folder: Path, record: RunRecord, drift: float = 0.0) 
         for split in ("train", "test"):
             features, labels = made_up_features(random, own, means)
             found |= {f"{split}.features": features, f"{split}.labels": labels}
-        tensors |= {f"task{task}.{name}": np.ascontiguousarray(v) for name, v in found.items()}
+        tensors |= {f"task{task}.{name}": np.asarray(v, order="C") for name, v in found.items()}
         turned = keys + drift * random.standard_normal(keys.shape) / np.sqrt(DIM)
         keys = turned / np.linalg.norm(turned, axis=1, keepdims=True)
     save_file(tensors, folder / "diagnostics.safetensors")

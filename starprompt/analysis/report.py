@@ -30,14 +30,14 @@ def analyse(
     methods: Sequence[str],
     seeds: Sequence[int],
     full: str,
-    zero_shot: str,
+    zero_shot: str | None,
     thresholds: Thresholds,
 ) -> dict[str, pd.DataFrame]:
     """Every table of one data set, by the stem of its file.
 
     folder      holds ``<method>/seed<seed>/``
     full        the method that the others are compared with; its keys' run shows CLIP's space
-    zero_shot   the method whose accuracy is CLIP's without learning, where it was run
+    zero_shot   the method whose accuracy is CLIP's without learning; None where it was not run
 
     Raises :class:`UserError` naming a file that is missing or damaged.
     """
@@ -52,8 +52,11 @@ def analyse(
         runs |= {
             (key_method, seed): RunFiles(folder / key_method / f"seed{seed}") for seed in seeds
         }
+    if zero_shot is not None:
+        runs |= {(zero_shot, seed): RunFiles(folder / zero_shot / f"seed{seed}") for seed in seeds}
     every = {key: run for key, run in runs.items() if key[0] in methods}
     prompting = {key: run for key, run in every.items() if len(run.selection)}
+    remembering = {key: run for key, run in runs.items() if key[0] in (*methods, key_method)}
     own_spaces = {key: run for key, run in runs.items() if key[0] in (full, key_method)}
     table = _of_each(every, lambda run: pd.DataFrame([run_row(run)]))
     table["components"] = [
@@ -72,8 +75,8 @@ def analyse(
         "clip-space": _clip_space(runs, key_method, zero_shot, seeds),
         "signatures": _of_each(every, lambda run: _signatures(run, thresholds)),
         "layers": _of_each(prompting, _layers),
-        "replay-quality": _of_each(runs, _quality),
-        "replay-classifier": _of_each(runs, _classifiers),
+        "replay-quality": _of_each(remembering, _quality),
+        "replay-classifier": _of_each(remembering, _classifiers),
     }
 
 
@@ -162,7 +165,7 @@ def _mixtures(run: RunFiles) -> pd.DataFrame:
 
 
 def _clip_space(
-    runs: Runs, key_method: str | None, zero_shot: str, seeds: Sequence[int]
+    runs: Runs, key_method: str | None, zero_shot: str | None, seeds: Sequence[int]
 ) -> pd.DataFrame:
     """One row a seed and task: means over its classes or test images."""
     frames = []
@@ -179,7 +182,7 @@ def _clip_space(
         keys = run.diagnostics(len(run.record.times) - 1)["keys"]
         margin = pd.Series(margins(features, keys)).groupby(run.task_of_class[labels]).mean()
         frame["margin"] = frame["task"].map(margin)
-        if (zero_shot, seed) in runs:
+        if zero_shot is not None:
             final = runs[zero_shot, seed].record.accuracy[-1]
             frame["zero_shot_accuracy"] = [final[task] for task in frame["task"]]
         frame.insert(0, "seed", seed)
