@@ -13,6 +13,10 @@ class UserError(Exception):
     """A mistake in what was asked or given: one sentence that says what, where and what to do."""
 
 
+class Diverged(UserError):
+    """A loss is no longer finite. A search over hyperparameters goes on past it."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that nothing answers to, with the names that come near it."""
     known = sorted(known)

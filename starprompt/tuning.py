@@ -5,6 +5,7 @@ combination is trained on a stream whose "test" images are a part of the trainin
 the real test images are never opened.
 """
 
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from starprompt.config import RESULTS, Config, Run, load_method
-from starprompt.errors import UserError, invalid_file, unknown_name
+from starprompt.errors import Diverged, UserError, invalid_file, unknown_name
 from starprompt.files import atomic_path, digest_of, read_yaml
 
 
@@ -66,17 +67,19 @@ def tune(config: Config, grid: Grid, method: str) -> Path:
         run(config, cell._replace(method=keys), folder=keys_folder, validation=grid.validation)
     rows = []
     for chosen in combinations(grid.methods[method]):
-        record = run(
-            config,
-            cell,
-            folder=root / method / digest_of(chosen)[:8],
-            keys_folder=keys_folder,
-            hyperparameters=chosen,
-            validation=grid.validation,
-        )
-        seconds = sum(t.train + t.end for t in record.times)
-        accuracy = record.metrics.final_average_accuracy
-        rows.append({**chosen, "validation_accuracy": accuracy, "seconds": round(seconds, 1)})
+        row: dict[str, Any] = {**chosen, "validation_accuracy": None, "seconds": None}
+        with suppress(Diverged):  # such values stay in the table, without an accuracy
+            record = run(
+                config,
+                cell,
+                folder=root / method / digest_of(chosen)[:8],
+                keys_folder=keys_folder,
+                hyperparameters=chosen,
+                validation=grid.validation,
+            )
+            row["validation_accuracy"] = round(record.metrics.final_average_accuracy, 3)
+            row["seconds"] = round(sum(t.train + t.end for t in record.times), 1)
+        rows.append(row)
     table = pd.DataFrame(rows).sort_values("validation_accuracy", ascending=False, kind="stable")
     out = root / f"{method}.csv"
     with atomic_path(out) as part:
