@@ -140,5 +140,6 @@ class Learner(ABC):
         return {}
 
     def parameter_counts(self) -> dict[str, int]:
-        """Numbers for the record, at least {"trained": n}: parameters that training changes."""
+        """Numbers for the record: "trained", parameters that training changes, and where there
+        are any "stored", numbers kept beside them for later tasks, and "samples", images kept."""
         return {}

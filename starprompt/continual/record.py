@@ -109,7 +109,11 @@ class RunRecord(_Part):
     metrics: Metrics
     times: list[TaskTimes]
     losses: list[EpochLosses]
-    parameters: dict[str, int]
+    parameters: dict[str, int] = Field(
+        description='numbers, after the last task: "trained" parameters; "stored" beside them, of '
+        'statistics and copies; "samples", images kept; "operations", floating-point, to predict '
+        "one image"
+    )
     backbones: dict[str, dict[str, str]] = Field(
         description='{"vit": {"name", "digest"}, "clip": {...}}; empty for one not used'
     )

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from starprompt.continual import checkpoint, devices
 from starprompt.continual.checkpoint import TaskOutcome, WorkFolder
+from starprompt.continual.cost import forward_operations
 from starprompt.continual.environment import git_revision, versions
 from starprompt.continual.evaluation import Evaluation, evaluate
 from starprompt.continual.header import RunHeader
@@ -141,13 +142,16 @@ def _learn_all(
         times.evaluate = time.perf_counter() - started
         peak_memory = devices.peak_memory_bytes(device)
         state, diagnostics = learner.state_dict(), learner.diagnostics(task)
+        parameters = dict(learner.parameter_counts())
+        if task is stream.tasks[-1]:
+            parameters["operations"] = forward_operations(learner, stream.test_tasks[0])
         signatures = watch.after_task(task, evaluation, diagnostics, state) if watch else {}
         outcome = TaskOutcome(
             task=task.index,
             accuracy=evaluation.accuracy,
             times=times,
             losses=losses,
-            parameters=learner.parameter_counts(),
+            parameters=parameters,
             peak_memory_bytes=peak_memory,
             signatures=signatures,
         )

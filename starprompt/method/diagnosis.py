@@ -1,13 +1,10 @@
-"""What analyses ask of STAR-Prompt after a task: features, norms and operations.
+"""What analyses ask of STAR-Prompt after a task: the features that it works on.
 
 Names and shapes of all that is kept stand in docs/analysis.md. Nothing here changes the method.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 #: training features kept of a class, at most: enough for mixtures of twenty components, and
 #: 200 classes of 768 numbers stay under 80 MB
@@ -29,19 +26,3 @@ def kept_features(split: str, features: Tensor, labels: Tensor) -> dict[str, Ten
         f"{split}.features": features[kept].to(torch.float16),
         f"{split}.labels": labels[kept].to(torch.int16),
     }
-
-
-def operations(compute: Callable[[], object]) -> int:
-    """Floating-point operations of what ``compute`` does: two for each multiply and add.
-
-    Matrix products, convolutions and attention are counted, element-wise work is not. PyTorch's
-    fused attention module, which the counter can't see into, is switched off meanwhile.
-    """
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with FlopCounterMode(display=False) as counter:
-            compute()
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-    return counter.get_total_flops()

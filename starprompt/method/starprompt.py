@@ -24,11 +24,12 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from starprompt.continual.cost import operations
 from starprompt.continual.learner import BaseHyperparameters, Learner, Selection
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
 from starprompt.errors import UserError
-from starprompt.method.diagnosis import kept_features, operations
+from starprompt.method.diagnosis import kept_features
 from starprompt.method.keys import FirstStageKeys, TemplateKeys
 from starprompt.method.prompts import InjectionKind, QueryGradient
 from starprompt.method.retrieval import Retrieved
