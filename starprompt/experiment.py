@@ -76,6 +76,7 @@ def run(
     keys_folder: Path | None = None,
     hyperparameters: dict[str, Any] | None = None,
     validation: float | None = None,
+    first_tasks: int | None = None,
 ) -> RunRecord:
     """Train and test one method on one data set under one seed; its files are left in ``folder``.
 
@@ -83,6 +84,7 @@ def run(
     keys_folder      run of the first stage, where the method needs one; its place by default
     hyperparameters  changes to those of the method's YAML
     validation       share of the training images that stands in for the test split (tuning)
+    first_tasks      learn only so many tasks of the stream (tuning)
     """
     method = load_method(cell.method)
     if hyperparameters:
@@ -93,7 +95,7 @@ def run(
     hp = check_hyperparameters(method, cell.dataset)
     device = pick_device(config.device)
     use_threads(config.threads)
-    stream = _open_stream(config, cell, method, device, validation)
+    stream = _open_stream(config, cell, method, device, validation, first_tasks)
     if method.keys is not None and keys_folder is None:
         keys_folder = config.run_folder(replace_method(cell, method.keys))
     clip = cache(lambda: load_clip(config.backbones.clip, device, precision=config.precision))
@@ -154,7 +156,12 @@ def _with_their_keys(methods: list[str]) -> list[str]:
 
 
 def _open_stream(
-    config: Config, cell: Run, method: MethodSpec, device: torch.device, validation: float | None
+    config: Config,
+    cell: Run,
+    method: MethodSpec,
+    device: torch.device,
+    validation: float | None,
+    first_tasks: int | None,
 ) -> TaskStream:
     embedding = embedding_path(data_root(), cell.dataset, config.backbones.clip)
     if "clip" in method.uses and not embedding.exists():
@@ -170,6 +177,7 @@ def _open_stream(
         embedding=embedding if "clip" in method.uses else None,
         joint=method.stream == "joint",
         validation=validation,
+        first_tasks=first_tasks,
     )
 
 

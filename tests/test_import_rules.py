@@ -51,6 +51,7 @@ TOP = (
     "grid",
     "paper",
     "schema",
+    "search",
     "tuning",
     "watch",
     "workflow",

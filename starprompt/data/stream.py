@@ -209,6 +209,8 @@ class TaskStream(Sequence[Task]):
                 sequence, so that accuracies compare
     validation  share of each class's training images that stands in for the test split, which is
                 then never touched; None for the real split
+    first_tasks only so many tasks are in the stream, and no image of the others is; ``info`` goes
+                on naming all classes
 
     Raises :class:`UserError` before anything trains when the stream cannot be: tasks that do not
     fit the classes, a class without training or test image, a seed that is no whole number, an
@@ -225,6 +227,7 @@ class TaskStream(Sequence[Task]):
         embedding: Path | None = None,
         joint: bool = False,
         validation: float | None = None,
+        first_tasks: int | None = None,
     ) -> None:
         n_classes = prepared.n_classes
         self.order = class_order(n_classes, seed)
@@ -265,6 +268,8 @@ class TaskStream(Sequence[Task]):
                 "features": None if embedding is None else Features.describe(embedding),
             }
         )
+        if first_tasks is not None:
+            self.digest = digest_of({"whole": self.digest, "first_tasks": first_tasks})
         rows = _split_rows(prepared, validation)
         splits = {
             "train": prepared.train,
@@ -292,10 +297,12 @@ class TaskStream(Sequence[Task]):
             stream_labels = torch.from_numpy(labels[part][ids])
             return TaskData(splits[part], ids, stream_labels, views, features[part], task)
 
-        bounds = list(pairwise((0, *self.info.task_ends)))
+        bounds = list(pairwise((0, *self.info.task_ends)))[:first_tasks]
+        if not bounds or first_tasks is not None and first_tasks < 1:
+            raise UserError(f"A stream of {first_tasks} tasks teaches nothing; give 1 or more.")
         self.test_tasks = [data("test", a, b, t) for t, (a, b) in enumerate(bounds)]
         if joint:
-            bounds = [(0, n_classes)]
+            bounds = [(0, bounds[-1][1])]
         self.tasks = [
             Task(
                 index=t,

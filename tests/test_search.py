@@ -1,0 +1,151 @@
+"""The search for hyperparameters: fair, repeatable, and blind to what tables show."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_stream import CPU, SPEC, prepared, small_stream
+
+from starprompt import config as config_module
+from starprompt import experiment, search
+from starprompt.config import Config, SearchRange
+from starprompt.continual.record import read_record
+from starprompt.data.stream import TaskStream
+from starprompt.errors import Diverged, UserError
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Config:
+    """The demo's configuration, its results under a temporary folder."""
+    monkeypatch.setattr(config_module, "METHODS", ROOT / "config" / "methods")
+    monkeypatch.setattr(search, "RESULTS", tmp_path)
+    return Config(
+        name="t", title="t", datasets=["digits"], methods=["lwf"], seeds=[1993], device="cpu"
+    )
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, calls: list[dict[str, Any]]) -> None:
+    """Trials that take no time and are best where lr is 0.001 and weight 3."""
+
+    class Record:
+        def __init__(self, accuracy: float) -> None:
+            self.times: list[Any] = []
+            self.metrics = type("Metrics", (), {"final_average_accuracy": accuracy})
+
+    def run(config: Config, cell: Any, *, hyperparameters: dict[str, Any], **rest: Any) -> Record:
+        calls.append({"cell": cell, **hyperparameters, **rest})
+        if hyperparameters["lr"] > 0.002:
+            raise Diverged("it diverged")
+        away = abs(np.log10(hyperparameters["lr"] / 0.001)) + abs(hyperparameters["weight"] - 3)
+        return Record(90 - 10 * float(away))
+
+    monkeypatch.setattr(experiment, "run", run)
+
+
+def test_it_finds_the_better_values_and_keeps_every_trial(
+    config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calls: list[dict[str, Any]] = []
+    pretend(monkeypatch, calls)
+    table = pd.read_csv(search.search(config, "lwf", "digits", budget=25, tasks=2))
+    assert len(table) == len(calls) == 25
+    own = table[table["trial"] == 0].iloc[0]
+    assert (own["lr"], own["weight"]) == (0.0003, 1.0)  # config/methods/lwf.yaml
+    assert table["validation_accuracy"].dropna().is_monotonic_decreasing
+    assert table.iloc[0]["validation_accuracy"] > own["validation_accuracy"] + 5
+    assert (table["failure"].notna() == (table["lr"] > 0.002)).all()
+    for call in calls:
+        assert call["cell"].seed == search.SEED
+        assert call["cell"].seed not in config.seeds
+        assert call["validation"] == search.VALIDATION
+        assert call["first_tasks"] == 2
+    told = json.loads((tmp_path / "search/digits/lwf.json").read_text())
+    assert told["best"]["lr"] == pytest.approx(table.iloc[0]["lr"])
+    assert (told["budget"], told["tasks"], told["validation"]) == (25, 2, 0.2)
+
+
+def test_the_same_search_asks_for_the_same_trials(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first: list[dict[str, Any]] = []
+    again: list[dict[str, Any]] = []
+    pretend(monkeypatch, first)
+    search.search(config, "lwf", "digits", budget=8)
+    pretend(monkeypatch, again)
+    search.search(config, "lwf", "digits", budget=12)
+    assert [c["folder"] for c in again[:8]] == [c["folder"] for c in first]
+
+
+@pytest.mark.parametrize(
+    ("method", "budget", "seeds", "says"),
+    [
+        ("lwf", 0, [1993], "budget of 1 or more"),
+        ("ncm", 3, [1993], "says nothing to search"),
+        ("lwf", 3, [7], "shows seed 7"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(
+    config: Config, method: str, budget: int, seeds: list[int], says: str
+) -> None:
+    config = config.model_copy(update={"seeds": seeds})
+    with pytest.raises(UserError, match=says):
+        search.search(config, method, "digits", budget)
+
+
+def test_a_search_without_a_success_says_why(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverges(*_: Any, **__: Any) -> None:
+        raise Diverged("it diverged")
+
+    monkeypatch.setattr(experiment, "run", diverges)
+    with pytest.raises(UserError, match="No trial of lwf succeeded; the first: it diverged"):
+        search.search(config, "lwf", "digits", budget=2)
+
+
+@pytest.mark.parametrize("wrong", [{}, {"low": 1}, {"low": 1, "high": 2, "choices": [1]}])
+def test_a_range_is_whole(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="either `choices` or both"):
+        SearchRange(**wrong)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_a_stream_of_the_first_tasks_holds_no_image_of_the_others(joint: bool) -> None:
+    whole = small_stream()
+    short = TaskStream(prepared(), SPEC, 1993, CPU, joint=joint, validation=0.25, first_tasks=2)
+    assert short.info == whole.info
+    assert len(short.test_tasks) == 2
+    assert len(short.tasks) == (1 if joint else 2)
+    assert short.digest != whole.digest
+    labels = np.concatenate([task.train.labels.numpy() for task in short.tasks])
+    assert set(labels) == set(range(4))
+    tested = {int(i) for test in short.test_tasks for i in test.ids}
+    trained = {int(i) for task in short.tasks for i in task.train.ids}
+    every = {int(i) for task in whole.tasks[:2] for i in task.train.ids}
+    assert tested | trained == every
+    assert not tested & trained
+    with pytest.raises(UserError, match="teaches nothing"):
+        TaskStream(prepared(), SPEC, 1993, CPU, first_tasks=0)
+
+
+def test_a_real_search_learns_the_first_tasks_on_training_images(
+    config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(experiment, "open_prepared", lambda _: prepared())
+    method = config_module.load_method("linear-probe")
+    quick = {**method.hyperparameters, "epochs": 1}
+    quick_method = method.model_copy(update={"hyperparameters": quick, "datasets": {}})
+    monkeypatch.setattr(experiment, "load_method", lambda _: quick_method)
+    out = search.search(config, "linear-probe", "digits", budget=2, tasks=2)
+    assert len(pd.read_csv(out)) == 2
+    records = [read_record(p) for p in (tmp_path / "search").rglob("record.json")]
+    assert len(records) == 2
+    for record in records:
+        assert record.stream.test_counts == [10, 10]  # a fifth of 24 images, two classes a task
+        assert record.stream.train_counts == [38, 38]
+        assert record.extra["validation"] == search.VALIDATION
