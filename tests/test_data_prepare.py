@@ -1,5 +1,6 @@
 """Preparation: own folders, damaged and unusual images, kills, two at once, what it may cost."""
 
+import errno
 import io
 import json
 import signal
@@ -264,6 +265,18 @@ def test_two_at_once_wait_for_each_other(tmp_path):
     other.join()
     assert [process.returncode for process in processes] == [0, 0], errors
     assert sum(open_prepared(root / "prepared" / "mine").manifest["counts"].values()) == 240
+
+
+def test_a_full_disk_is_one_sentence_and_costs_nothing_that_was_there(tmp_path, monkeypatch):
+    def full(descriptor, offset, size):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    spec = _mine(tmp_path, _images(tmp_path / "images"))
+    with monkeypatch.context() as patch:
+        patch.setattr("os.posix_fallocate", full, raising=False)
+        with pytest.raises(UserError, match=r"disk is full: .* needs .* GB"):
+            prepare(spec, tmp_path)
+    assert open_prepared(prepare(spec, tmp_path)).manifest["counts"]["train"] == 12
 
 
 def test_memory_stays_bounded_whatever_the_folders_size(tmp_path):

@@ -4,6 +4,7 @@ Work goes on in ``prepared/.NAME.work``; when all is there, the folder gets its 
 preparation that was interrupted goes on where it was; two at once wait for each other.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -301,10 +302,28 @@ def _open_arrays(
         return open_memmap(paths[0], mode="r+"), open_memmap(paths[1], mode="r+")
     total = len(raw.labels)
     shape = _first_shape(raw, steps)
-    return (
-        open_memmap(paths[0], mode="w+", dtype=np.uint8, shape=(total, *shape)),
-        open_memmap(paths[1], mode="w+", dtype=np.int32, shape=(total, 2)),
-    )
+    images = open_memmap(paths[0], mode="w+", dtype=np.uint8, shape=(total, *shape))
+    sizes = open_memmap(paths[1], mode="w+", dtype=np.int32, shape=(total, 2))
+    for path in paths:
+        _reserve(path)
+    return images, sizes
+
+
+def _reserve(path: Path) -> None:
+    """Claim a map's room on the disk now: written into a full disk, a map kills its process."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    size = path.stat().st_size
+    try:
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"The disk is full: {path.parent} needs {size / 1e9:.1f} GB more; free some space "
+                "and prepare again."
+            ) from error
+        # Some file systems cannot reserve; then it is as without.
 
 
 def _first_shape(raw: RawSplit, steps: list[Resize | CenterCrop]) -> tuple[int, ...]:
