@@ -114,6 +114,15 @@ def ablations_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
         typer.echo(f"wrote {path}")
 
 
+@app.command("docs")
+def docs_command() -> None:
+    """Write docs/methods.md and docs/references.bib from the methods' and data sets' files."""
+    from starprompt.method_pages import write_method_pages
+
+    for path in write_method_pages():
+        typer.echo(f"wrote {path}")
+
+
 @app.command("tune")
 def tune_command(
     method: MethodOption,

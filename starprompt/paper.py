@@ -28,8 +28,22 @@ def make_plan(config: Config) -> "Plan":
             DatasetColumn(name, load_dataset_spec(name).title) for name in config.datasets
         ),
         seeds=tuple(config.seeds),
-        notes=(f"Backbones: ViT {names.vit}; CLIP {names.clip}.",),
+        notes=(f"Backbones: ViT {names.vit}; CLIP {names.clip}.", *_tuning_notes(config)),
     )
+
+
+def _tuning_notes(config: Config) -> list[str]:
+    """Where each data set's own hyperparameters are from, methods of one source together."""
+    methods = [load_method(name) for name in config.methods]
+    notes = []
+    for dataset in config.datasets:
+        titles: dict[str, list[str]] = {}
+        for spec in methods:
+            if dataset in spec.sources:
+                titles.setdefault(spec.sources[dataset], []).append(spec.title)
+        heading = f"Hyperparameters on {load_dataset_spec(dataset).title}"
+        notes += [f"{heading}, {', '.join(who)}: {text}" for text, who in titles.items()]
+    return [*notes, "Where every other hyperparameter is from stands in docs/methods.md."]
 
 
 def make_tables(config_path: Path, results: Path = RESULTS) -> list[Path]:

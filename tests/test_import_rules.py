@@ -49,6 +49,7 @@ TOP = (
     "cli",
     "experiment",
     "grid",
+    "method_pages",
     "paper",
     "schema",
     "search",

@@ -1,0 +1,94 @@
+"""The docs' own code runs, and what is made from the methods' files is up to date."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from small_stream import prepared
+
+import baselines
+from starprompt import config as config_module
+from starprompt import experiment, method_pages
+from starprompt.config import Config, Run, list_methods, load_method
+from starprompt.errors import UserError
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "add-a-method.md").read_text(encoding="utf-8")
+
+
+def block(language: str) -> str:
+    """The page's one block of code in ``language``."""
+    (found,) = re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
+    return found
+
+
+@pytest.fixture
+def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the methods' folder with the page's two files beside the others."""
+    for folder in ("methods", "baselines"):
+        (tmp_path / folder).mkdir()
+    for file in (ROOT / "config" / "methods").glob("*.yaml"):
+        (tmp_path / "methods" / file.name).write_text(file.read_text())
+    (tmp_path / "methods" / "slda.yaml").write_text(block("yaml"))
+    (tmp_path / "baselines" / "slda.py").write_text(block("python"))
+    monkeypatch.setattr(config_module, "METHODS", tmp_path / "methods")
+    monkeypatch.setattr(method_pages, "METHODS", tmp_path / "methods")
+    monkeypatch.setattr(baselines, "__path__", [*baselines.__path__, str(tmp_path / "baselines")])
+    yield tmp_path
+
+
+def test_the_method_of_the_page_runs_by_its_name(
+    added: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiment, "open_prepared", lambda _: prepared())
+    config = Config(
+        name="t", title="t", datasets=["digits"], methods=["slda"], seeds=[1993], device="cpu"
+    )
+    record = experiment.run(config, Run("digits", "slda", 1993), folder=added / "run")
+    assert record.method.name == "slda"
+    assert record.method.hyperparameters == {"shrinkage": 0.0001}
+    assert record.metrics.final_average_accuracy > 80
+    assert record.parameters["stored"] == 10 * 96 + 96 * 96
+
+
+def test_the_page_shows_a_method_of_forty_lines() -> None:
+    lines = [line for line in block("python").splitlines() if line.strip()]
+    assert len(lines) <= 45
+
+
+def test_the_new_method_enters_page_and_bibliography(added: Path) -> None:
+    page = method_pages.methods_page()
+    assert "### SLDA" in page
+    assert "| `shrinkage` | 0.0001 |" in page
+    assert "[hayes2020lifelong]" in page
+    assert "@inproceedings{hayes2020lifelong," in method_pages.bibliography()
+
+
+@pytest.mark.parametrize("name", ["methods.md", "references.bib"])
+def test_what_is_made_from_the_methods_is_up_to_date(name: str, tmp_path: Path) -> None:
+    method_pages.write_method_pages(tmp_path)
+    committed = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    assert committed == (tmp_path / name).read_text(encoding="utf-8"), "run `starprompt docs`"
+
+
+@pytest.mark.parametrize("name", list_methods())
+def test_a_method_says_what_it_is_and_where_its_numbers_are_from(name: str) -> None:
+    spec = load_method(name)
+    assert spec.description.endswith(".")
+    assert spec.sources, f"{name} names no source"
+    ours = spec.group in ("bound", "ablation", "starprompt") or name == "linear-probe"
+    assert spec.citation or ours, f"{name} cites nobody"
+    for dataset in spec.datasets:
+        told = {"all", dataset} & set(spec.sources) or set(spec.datasets[dataset]) <= set(
+            spec.sources
+        )
+        assert told, f"{name}: where are its values for {dataset} from?"
+    assert set(spec.search) <= set(spec.resolve("digits")), f"{name} searches what it doesn't have"
+
+
+def test_one_key_for_two_works_is_refused(added: Path) -> None:
+    other = block("yaml").replace("2020}", "2021}")
+    (added / "methods" / "other.yaml").write_text(other)
+    with pytest.raises(UserError, match="cite hayes2020lifelong differently"):
+        method_pages.bibliography()
