@@ -155,8 +155,8 @@ def injection_table(analyses: Analyses) -> TextTable:
         "forgetting": ("Forgetting [%]", 1, 1.0),
         "train_seconds_a_task": ("Training [s/task]", 1, 1.0),
         "peak_memory_mb": ("Peak memory [MB]", 0, 1.0),
-        "operations_train": ("MFLOP/image, training", 1, 1e-6),
-        "operations_predict": ("MFLOP/image, test", 1, 1e-6),
+        "train_operations": ("MFLOP/image, training", 1, 1e-6),
+        "test_operations": ("MFLOP/image, test", 1, 1e-6),
         "trained_parameters": ("Trained parameters", 0, 1.0),
     }
     rows, cells = [], []

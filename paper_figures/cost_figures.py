@@ -25,7 +25,7 @@ def injections(analyses: Analyses, dataset: str) -> Figure:
     measures = [
         ("final_average_accuracy", "Final average accuracy [%]", 1.0),
         ("train_seconds_a_task", "Training [s a task]", 1.0),
-        ("operations_train", "Training [MFLOP an image]", 1e-6),
+        ("train_operations", "Training [MFLOP an image]", 1e-6),
         ("trained_parameters", "Trained parameters [thousand]", 1e-3),
     ]
     for axis, (measure, title, factor) in zip(axes, measures, strict=False):

@@ -198,13 +198,13 @@ def _injections(analyses: Analyses, dataset: str) -> str:
     }
     costs = {
         name: number(prefix[name] / residual[name], 2)
-        for name in ("operations_train", "trained_parameters")
+        for name in ("train_operations", "trained_parameters")
     }
     return (
         f"Residuals end at {_percent(residual['final_average_accuracy'])}, prefixes at "
         f"{_percent(prefix['final_average_accuracy'])}: a difference of {_points(apart)} for the "
         f"residual ({verdict} by its paired interval). A training step of prefixes costs "
-        f"{costs['operations_train']} times the operations and {costs['trained_parameters']} "
+        f"{costs['train_operations']} times the operations and {costs['trained_parameters']} "
         "times the trained parameters. "
         + "; ".join(
             f"{INJECTIONS[m].lower()} reaches 95% of its own best training accuracy in epoch "

@@ -45,8 +45,7 @@ def write_fake_diagnostics(folder: Path, record: RunRecord, drift: float = 0.0) 
             "keys": keys[:seen].astype(np.float32),
             "injected_norm": random.uniform(0.5, 1, LAYERS).astype(np.float32),
             "attention_norm": np.full(LAYERS, 1.0, np.float32),
-            "operations.predict": np.float32(1e6).reshape(()),
-            "operations.train": np.float32(3e6).reshape(()),
+            "train_operations": np.float32(3e6).reshape(()),
         }
         for split in ("train", "test"):
             features, labels = made_up_features(random, own, means)

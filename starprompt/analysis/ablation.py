@@ -16,7 +16,7 @@ def run_row(run: RunFiles) -> dict[str, float | int | str | None]:
     """One run's metrics (percent) and cost, by the columns of ``runs.csv``."""
     record = run.record
     tasks = len(record.times)
-    operations = run.diagnostics(tasks - 1)
+    found = run.diagnostics(tasks - 1)
     return {
         **record.metrics.model_dump(),
         "train_seconds_a_task": sum(time.train for time in record.times) / tasks,
@@ -24,11 +24,10 @@ def run_row(run: RunFiles) -> dict[str, float | int | str | None]:
         "peak_memory_mb": record.peak_memory_bytes / 1e6,
         "trained_parameters": record.parameters.get("trained", 0),
         "stored_numbers": record.parameters.get("stored", 0),
-        **{
-            name.replace("operations.", "operations_"): float(value)
-            for name, value in operations.items()
-            if name.startswith("operations.")
-        },
+        "test_operations": record.parameters.get("operations"),
+        "train_operations": float(found["train_operations"])
+        if "train_operations" in found
+        else None,
     }
 
 

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from starprompt.continual.cost import operations
+from starprompt.continual.cost import COUNTED, operations
 from starprompt.continual.learner import BaseHyperparameters, Learner, Selection
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
@@ -240,7 +240,10 @@ class StarPrompt(Learner):
             labels.append(batch.labels)
         found = {"keys": self.seen_keys().detach()} | self.remembered
         found |= kept_features("test", torch.cat(features), torch.cat(labels))
-        return found | self._norms(task) | self._operations(task)
+        found |= self._norms(task)
+        if self.seen == self.setting.stream.n_classes:
+            found |= self._operations(task)
+        return found
 
     def _norms(self, task: Task) -> dict[str, Tensor]:
         """Of one batch of the task's test images, in each layer."""
@@ -252,22 +255,20 @@ class StarPrompt(Learner):
         return {"injected_norm": changed, "attention_norm": attended}
 
     def _operations(self, task: Task) -> dict[str, Tensor]:
-        """Floating-point operations an image, of a prediction and of a training step."""
-        batch = next(iter(task.test.batches(self.batch_size, inputs=self.test_inputs)))
+        """Floating-point operations of a step of the last task, an image."""
+        batch = next(iter(task.test.batches(COUNTED, inputs=self.test_inputs)))
         pool = self.net.pool
 
         def step() -> None:
             features, _ = self._features(batch, self._training_query(batch))
             self.net.masked_logits(features).sum().backward()
 
-        predict = operations(lambda: self.predict(batch))
         pool.begin_task(task.past_classes, task.seen_classes)
         with torch.enable_grad():
-            train = operations(step)
+            count = operations(step)
         pool.begin_task(task.seen_classes, task.seen_classes)
         self.net.head.zero_grad()
-        counts = {"operations.predict": predict, "operations.train": train}
-        return {name: torch.tensor(count / len(batch)) for name, count in counts.items()}
+        return {"train_operations": torch.tensor(count / len(batch))}
 
     # --- checkpoints
 
