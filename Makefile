@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 DEMO := $(if $(QUICK),demo-quick,demo)
 WORKFLOW := $(BIN)/python -m starprompt.workflow --cores all
 
-.PHONY: demo ablations test check fix clean help
+.PHONY: demo baselines ablations test check fix clean help
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,6 +18,11 @@ demo: $(STAMP) ## train the embedded demo through Snakemake and make its tables 
 	$(WORKFLOW) --configfile config/$(DEMO).yaml
 	@echo "Tables are in results/$(DEMO)/tables, figures in results/$(DEMO)/figures."
 	@cat results/$(DEMO)/tables/accuracy.md 2>/dev/null || true
+
+baselines: $(STAMP) ## train every competitor on the demo and make the tables that compare them
+	$(WORKFLOW) --configfile config/demo-baselines.yaml
+	@echo "Tables are in results/demo-baselines/tables, figures in results/demo-baselines/figures."
+	@cat results/demo-baselines/tables/accuracy.md 2>/dev/null || true
 
 ablations: $(STAMP) ## train every variant of STAR-Prompt on the demo and write what they show
 	$(WORKFLOW) ablations --configfile config/demo.yaml
@@ -37,7 +42,7 @@ fix: $(STAMP) ## mend what the linter and the formatter can
 	$(BIN)/ruff format .
 
 clean: ## remove results and prepared data, keep the environment
-	rm -rf results/demo results/demo-quick results/runs data/prepared data/embeddings .snakemake
+	rm -rf results/demo results/demo-quick results/demo-baselines results/runs data/prepared data/embeddings .snakemake
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
