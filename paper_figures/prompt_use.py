@@ -71,7 +71,7 @@ def prompt_use(results: Results, dataset: str) -> Figure:
     own.set_ylim(-3, 103)
     handles = [Line2D([], [], label=m.heading, **looks[m.name]) for m, _ in found]
     above.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
-    axes = below.subplots(map_rows, COLUMNS, squeeze=False).flat
+    axes = list(below.subplots(map_rows, COLUMNS, squeeze=False).flat)
     scale, few = percent_scale(n_tasks), n_tasks <= 10
     for axis in axes:
         axis.set_visible(False)
