@@ -102,7 +102,8 @@ def test_the_figure_shows_every_method_that_chooses(tmp_path: Path) -> None:
         figure.draw_without_rendering()
         axes = [axis for part in figure.subfigs for axis in part.axes]
         shown = [axis for axis in axes if axis.get_visible()]
-        assert [axis.get_title() for axis in shown[2:]] == [m.heading for m in plan.methods]
+        titles = [axis.get_title().replace("\n", " ") for axis in shown[2:]]
+        assert titles == [m.heading for m in plan.methods]
         assert len(shown[0].lines) == 3
         for seed in plan.seeds:
             for method in plan.methods:
