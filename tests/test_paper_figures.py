@@ -247,3 +247,21 @@ def test_sorting_and_adding_up_lose_no_choice(tasks: int, per_task: int, seed: i
     filled = counts.sum(axis=1) > 0
     assert shares[filled].sum(axis=1) == pytest.approx(100)
     assert np.isnan(shares[~filled]).all()
+
+
+def test_the_cost_table_says_what_a_method_keeps_and_whether_it_uses_clip(tmp_path: Path) -> None:
+    plan = small(tmp_path, methods=2, datasets=1, seeds=2)
+    for seed in plan.seeds:
+        path = plan.run_folder("set-0", "method-0", seed) / "record.json"
+        record = read_record(path)
+        parameters = {"trained": 10, "stored": 2000, "samples": 500, "operations": 2_500_000_000}
+        clip = {"clip": {"name": "tiny", "digest": "c" * 64}}
+        write_record(path, record.model_copy(update={"parameters": parameters, "backbones": clip}))
+    text = tables.to_markdown(tables.cost_table(collect(plan), "set-0"))
+    with_clip, without = [
+        [cell.strip() for cell in line.split("|")[2:7]]
+        for line in text.splitlines()
+        if line.startswith(("| STAR-Prompt", "| Joint"))
+    ]
+    assert with_clip == ["10", "2,000", "500", "2.500 ± 0.000", "yes"]
+    assert without == ["1,234,567", "0", "0", "–", "no"]
