@@ -26,8 +26,9 @@ from starprompt.config import (
 from starprompt.continual.devices import pick_device, use_threads
 from starprompt.continual.header import RunHeader, describe_stream
 from starprompt.continual.learner import Setting
-from starprompt.continual.record import MethodRecord, RunRecord
+from starprompt.continual.record import MethodRecord, RunRecord, read_record
 from starprompt.continual.runner import run as run_learner
+from starprompt.data.features import Features
 from starprompt.data.registry import data_root, load_dataset_spec
 from starprompt.data.store import open_prepared, prepared_folder
 from starprompt.data.stream import TaskStream
@@ -113,6 +114,11 @@ def run(
         keys=keys_folder,
         precision=config.precision,
     )
+    backbones = _backbones(config, method, clip)
+    keys = _keys_record(method, keys_folder)
+    if "clip" in backbones:
+        made_keys = keys_folder if keys is not None else None
+        _refuse_other_clips(config, cell, backbones["clip"]["digest"], made_keys)
     header = RunHeader(
         config=config.name,
         method=MethodRecord(
@@ -122,8 +128,8 @@ def run(
             hyperparameters=hp.model_dump(),
         ),
         stream=describe_stream(stream, title=load_dataset_spec(cell.dataset).title, seed=cell.seed),
-        backbones=_backbones(config, method, clip),
-        keys=_keys_record(method, keys_folder),
+        backbones=backbones,
+        keys=keys,
         settings={
             "precision": config.precision,
             "validation": validation,
@@ -201,3 +207,20 @@ def _keys_record(method: MethodSpec, keys_folder: Path | None) -> dict[str, str]
             "first (the workflow does it by itself)."
         )
     return {"method": method.keys, "digest": sha256_file(checkpoint)}
+
+
+def _refuse_other_clips(config: Config, cell: Run, digest: str, keys_folder: Path | None) -> None:
+    """Queries, cached features and keys must come from one and the same CLIP."""
+    embedding = embedding_path(data_root(), cell.dataset, config.backbones.clip)
+    if Features.describe(embedding).get("clip_digest") != digest:
+        raise UserError(
+            f"The features in {embedding} are of other weights than CLIP {config.backbones.clip} "
+            f"has now; run `starprompt embed --dataset {cell.dataset}` again."
+        )
+    if keys_folder is not None:
+        known = read_record(keys_folder / "record.json").backbones.get("clip", {})
+        if known.get("digest") != digest:
+            raise UserError(
+                f"The keys in {keys_folder} are of other weights than CLIP "
+                f"{config.backbones.clip} has now; run their method again."
+            )

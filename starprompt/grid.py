@@ -11,10 +11,11 @@ from typing import Any
 
 import yaml
 
+from starprompt.backbones import tiny
 from starprompt.config import RESULTS, Config, MethodSpec, embedding_path, load_method
 from starprompt.data.prepare import fingerprint
 from starprompt.data.registry import DatasetSpec, data_root, load_dataset_spec
-from starprompt.files import write_text
+from starprompt.files import sha256_file, write_text
 
 #: What a run leaves, the record last.
 RUN_FILES = (
@@ -118,7 +119,7 @@ class Grid:
         spec = self._dataset(dataset)
         return _canonical(
             {
-                "clip": self.config.backbones.clip,
+                "clip": _named(self.config.backbones.clip, "clip"),
                 "precision": self.config.precision,
                 **spec.model_dump(mode="json", include={"image_size", "test_transform"}),
             }
@@ -140,7 +141,7 @@ class Grid:
                 "learner": spec.learner,
                 "hyperparameters": spec.resolve(dataset),
                 "stream": spec.stream,
-                "backbones": {kind: backbones[kind] for kind in spec.uses},
+                "backbones": {kind: _named(backbones[kind], kind) for kind in spec.uses},
                 "precision": self.config.precision,
                 "dataset": stream,
             }
@@ -187,6 +188,14 @@ class Grid:
 
     def _dataset(self, name: str) -> DatasetSpec:
         return self.datasets[name]
+
+
+def _named(backbone: str, kind: str) -> str:
+    """A backbone by its name; the shipped pair, which may be trained anew, by its weights too."""
+    if backbone != "tiny":
+        return backbone
+    weights = Path(tiny.__file__).with_name(f"tiny-{kind}.safetensors")
+    return f"tiny {sha256_file(weights)}" if weights.is_file() else "tiny"
 
 
 def _canonical(value: dict[str, Any]) -> str:

@@ -109,7 +109,8 @@ class StarPrompt(Learner):
         setting = self.setting
         if self.hp.key_source == "learned":
             start = torch.randn(setting.stream.n_classes, self.clip.dim, device=setting.device)
-            self.free_keys = nn.Parameter(start)
+            # Of unit length: Adam's steps don't grow with a key, and would hardly turn a long one.
+            self.free_keys = nn.Parameter(F.normalize(start, dim=-1))
             return None
         if self.hp.key_source == "first_stage":
             if setting.keys is None:
