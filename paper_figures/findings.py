@@ -69,9 +69,10 @@ def _ablations(analyses: Analyses, dataset: str) -> str:
     others = frame.drop(index=analyses.full)
     sure = others[(others["high"] < 0) | (others["low"] > 0)]
     worst, best = others["difference"].idxmin(), others["difference"].idxmax()
+    spread = full["deviation"]
+    deviation = "" if np.isnan(spread) else f" (sample deviation {number(spread, 1)})"
     text = (
-        f"The full method ends at {_percent(full['mean'])} (sample deviation "
-        f"{number(full['deviation'], 1)}). Of {len(others)} variants, "
+        f"The full method ends at {_percent(full['mean'])}{deviation}. Of {len(others)} variants, "
         f"{int((others['difference'] < 0).sum())} end below it and "
         f"{int((others['difference'] > 0).sum())} above. The furthest below is "
         f"{_called(analyses, worst)}, by {_points(others.loc[worst, 'difference'])}; the furthest "
@@ -167,14 +168,17 @@ def _mixtures(analyses: Analyses, dataset: str) -> str:
         apart = float(means.max() - means.min())
         listed = ", ".join(f"{_percent(value)} (M = {int(m)})" for m, value in means.items())
         verdict = (
-            "less than the mean deviation over seeds, so that accuracy does not tell them apart"
+            "with one seed, nothing tells this from chance"
+            if np.isnan(spread)
+            else f"less than the mean deviation over seeds ({number(spread, 1)}), so that accuracy "
+            "does not tell them apart"
             if apart < spread
-            else "more than the mean deviation over seeds"
+            else f"more than the mean deviation over seeds ({number(spread, 1)})"
         )
         text = (
             f"Final accuracy by M: {listed}. Between the best (M = {int(means.idxmax())}) and the "
-            f"worst (M = {int(means.idxmin())}) lie {number(apart, 1)} points, {verdict} "
-            f"({number(spread, 1)}).\n\n" + text
+            f"worst (M = {int(means.idxmin())}) lie {number(apart, 1)} points: {verdict}.\n\n"
+            + text
         )
     return text
 
@@ -190,7 +194,9 @@ def _injections(analyses: Analyses, dataset: str) -> str:
     paired = analyses.table("ablation", dataset).set_index("method").loc["starprompt-prefix"]
     clear = paired["high"] < 0 or paired["low"] > 0
     apart = -paired["difference"]
-    verdict = "no clear difference" if not clear else "clearly better" if apart > 0 else "worse"
+    verdict = (
+        "no clear difference" if not clear else "clearly better" if apart > 0 else "clearly worse"
+    )
     by_epoch = epochs.groupby(["method", "epoch"])["accuracy"].mean().unstack("method")
     reached = {
         method: int(np.argmax(by_epoch[method] >= 0.95 * by_epoch[method].max())) + 1
@@ -205,12 +211,9 @@ def _injections(analyses: Analyses, dataset: str) -> str:
         f"{_percent(prefix['final_average_accuracy'])}: a difference of {_points(apart)} for the "
         f"residual ({verdict} by its paired interval). A training step of prefixes costs "
         f"{costs['train_operations']} times the operations and {costs['trained_parameters']} "
-        "times the trained parameters. "
-        + "; ".join(
-            f"{INJECTIONS[m].lower()} reaches 95% of its own best training accuracy in epoch "
-            f"{reached[m]}"
-            for m in present
-        ).capitalize()
+        "times the trained parameters. Within a task, 95% of the best training accuracy is "
+        "reached in epoch "
+        + ", ".join(f"{reached[m]} ({INJECTIONS[m].lower()})" for m in present)
         + "."
     )
 

@@ -101,7 +101,7 @@ def kinds_of_keys(analyses: Analyses, dataset: str) -> Figure:
         axes[0, column].set_title(KEY_KINDS[method])
         axes[2, column].set_ylim(-0.03 * highest, highest)
     for row, label in enumerate(
-        ["Right task [%]", "Choices changed\nsince own task [%]", "Drift, 1 − cosine", "Class"]
+        ["Right task [%]", "Choices changed\nsince own task [%]", "Drift, 1 − cosine", ""]
     ):
         axes[row, 0].set_ylabel(label)
         for axis in axes[row, 1:]:

@@ -51,7 +51,7 @@ def number_of_gaussians(analyses: Analyses, dataset: str) -> Figure:
     for axis in axes:
         axis.set_xlabel("M, Gaussians a class")
     axes[1].legend(frameon=False, fontsize=6, handlelength=4)
-    axes[3].legend(frameon=False, fontsize=6)
+    axes[2].legend(frameon=False, fontsize=6)
     return figure
 
 
@@ -110,6 +110,7 @@ def replay_quality(analyses: Analyses, dataset: str) -> Figure:
             axis.set_title(f"{title}\n{SPACES[space]}")
             axis.set_ylim(0, 1.05 if measure == "coverage" else None)
             axis.grid(axis="y", linewidth=0.4, color="0.9")
+            axis.set_axisbelow(True)
             if len(by_class) <= MAX_NAMED:
                 axis.set_xticks(at, [names[c] for c in by_class.index], rotation=90, fontsize=5.5)
             else:

@@ -12,6 +12,7 @@ from pathlib import Path
 import fake_results
 from PIL import Image
 
+from starprompt import ablation_grid
 from starprompt.config import Run, embedding_path, load_config
 from starprompt.continual.record import read_record
 from starprompt.data.registry import data_root
@@ -45,6 +46,15 @@ def main(arguments: list[str]) -> None:
             for path in chain.from_iterable(Grid(config).figures().values()):
                 with atomic_path(Path(path)) as part:
                     Image.new("L", (1, 1), 255).save(part, format=Path(path).suffix[1:])
+        case "analyse":
+            for file in ablation_grid.analysis_files(Grid(config), options["dataset"]):
+                write_text(Path(file), "numbers")
+        case "ablations":
+            grid = Grid(config)
+            for files in (ablation_grid.tables(grid), ablation_grid.figures(grid)):
+                for path in chain.from_iterable(files.values()):
+                    write_text(Path(path), "made up")
+            write_text(Path(ablation_grid.findings(grid)), "made up")
         case other:
             sys.exit(f"no such command: {other}")
 
