@@ -13,7 +13,7 @@ class UserError(Exception):
     """A mistake in what was asked or given: one sentence that says what, where and what to do."""
 
 
-class Diverged(UserError):
+class DivergedError(UserError):
     """A loss is no longer finite. A search over hyperparameters goes on past it."""
 
 

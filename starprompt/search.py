@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from starprompt.config import METHODS, RESULTS, Config, MethodSpec, Run, load_method
-from starprompt.errors import Diverged, UserError
+from starprompt.errors import DivergedError, UserError
 from starprompt.files import atomic_path, digest_of, write_json
 
 #: class order and start of every trial
@@ -44,7 +44,7 @@ def search(config: Config, method: str, dataset: str, budget: int, tasks: int = 
         rows.append(row)
         try:
             row |= _learn(config, Run(dataset, method, SEED), chosen, folder, keys_folder, tasks)
-        except Diverged as error:
+        except DivergedError as error:
             row["failure"] = str(error)
             raise optuna.TrialPruned(str(error)) from error
         return float(row["validation_accuracy"])

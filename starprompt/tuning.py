@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from starprompt.config import RESULTS, Config, Run, load_method
-from starprompt.errors import Diverged, UserError, invalid_file, unknown_name
+from starprompt.errors import DivergedError, UserError, invalid_file, unknown_name
 from starprompt.files import atomic_path, digest_of, read_yaml
 
 
@@ -68,7 +68,7 @@ def tune(config: Config, grid: Grid, method: str) -> Path:
     rows = []
     for chosen in combinations(grid.methods[method]):
         row: dict[str, Any] = {**chosen, "validation_accuracy": None, "seconds": None}
-        with suppress(Diverged):  # such values stay in the table, without an accuracy
+        with suppress(DivergedError):  # such values stay in the table, without an accuracy
             record = run(
                 config,
                 cell,

@@ -14,7 +14,7 @@ from starprompt import experiment, search
 from starprompt.config import Config, SearchRange
 from starprompt.continual.record import read_record
 from starprompt.data.stream import TaskStream
-from starprompt.errors import Diverged, UserError
+from starprompt.errors import DivergedError, UserError
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,7 +40,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, calls: list[dict[str, Any]]) -> Non
     def run(config: Config, cell: Any, *, hyperparameters: dict[str, Any], **rest: Any) -> Record:
         calls.append({"cell": cell, **hyperparameters, **rest})
         if hyperparameters["lr"] > 0.002:
-            raise Diverged("it diverged")
+            raise DivergedError("it diverged")
         away = abs(np.log10(hyperparameters["lr"] / 0.001)) + abs(hyperparameters["weight"] - 3)
         return Record(90 - 10 * float(away))
 
@@ -81,6 +81,27 @@ def test_the_same_search_asks_for_the_same_trials(
     assert [c["folder"] for c in again[:8]] == [c["folder"] for c in first]
 
 
+def test_keys_are_learned_once_from_the_same_images(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[dict[str, Any]] = []
+
+    def run(config: Config, cell: Any, **rest: Any) -> Any:
+        calls.append({"method": cell.method, **rest})
+        metrics = type("Metrics", (), {"final_average_accuracy": 50.0})
+        return type("Record", (), {"times": [], "metrics": metrics})
+
+    monkeypatch.setattr(experiment, "run", run)
+    search.search(config, "starprompt", "digits", budget=3, tasks=2)
+    keys, *trials = calls
+    assert keys["method"] == "starprompt-first-stage"
+    assert keys["hyperparameters"] == {} and keys["keys_folder"] is None
+    assert [call["method"] for call in trials] == ["starprompt"] * 3
+    assert all(call["keys_folder"] == keys["folder"] for call in trials)
+    same = ("validation", "first_tasks")
+    assert all(call[name] == keys[name] for call in trials for name in same)
+
+
 @pytest.mark.parametrize(
     ("method", "budget", "seeds", "says"),
     [
@@ -101,7 +122,7 @@ def test_a_search_without_a_success_says_why(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def diverges(*_: Any, **__: Any) -> None:
-        raise Diverged("it diverged")
+        raise DivergedError("it diverged")
 
     monkeypatch.setattr(experiment, "run", diverges)
     with pytest.raises(UserError, match="No trial of lwf succeeded; the first: it diverged"):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from starprompt.errors import Diverged, UserError
+from starprompt.errors import DivergedError, UserError
 
 #: steps between two readings; reading waits for the device, so not at every step
 READ_EVERY = 50
@@ -61,7 +61,7 @@ class LossWatch:
         self._pending.clear()
         if bad:
             step, name, value = min(bad, key=lambda entry: entry[0])
-            raise Diverged(
+            raise DivergedError(
                 f"{name!r} became {value} in {self._where}, step {step + 1}; lower the learning "
                 "rate, or look for a division by zero or a log of zero in the method."
             )
