@@ -24,7 +24,7 @@ from starprompt.backbones.text_prompts import encode_with_contexts
 from starprompt.continual.learner import BaseHyperparameters, Learner
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
-from starprompt.errors import Diverged
+from starprompt.errors import DivergedError
 from starprompt.replay.feature_replay import shuffled_batches
 from starprompt.replay.vae import FeatureVAE
 
@@ -122,7 +122,9 @@ class CGIL(Learner):
                 optimiser.step()
                 self.losses.append(loss.detach())
         if not bool(torch.stack(self.losses).isfinite().all()):
-            raise Diverged("CGIL's loss on drawn features became infinite; lower its align_lr.")
+            raise DivergedError(
+                "CGIL's loss on drawn features became infinite; lower its align_lr."
+            )
 
     def predict(self, batch: Batch) -> Tensor:
         assert batch.clip is not None

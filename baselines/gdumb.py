@@ -23,7 +23,7 @@ from starprompt.backbones.classifier import (
 from starprompt.continual.learner import BaseHyperparameters, Learner
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
-from starprompt.errors import Diverged
+from starprompt.errors import DivergedError
 from starprompt.replay.buffers import BalancedBuffer
 
 
@@ -130,7 +130,7 @@ class GDumb(Learner):
                 optimiser.step()
                 self.losses.append(loss.detach())
         if not bool(torch.stack(self.losses).isfinite().all()):
-            raise Diverged(
+            raise DivergedError(
                 f"GDumb's loss on its buffer became infinite after {task.name}; lower its lr."
             )
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from starprompt.continual.learner import Learner, Selection
 from starprompt.continual.recording import prediction_table, selection_table
 from starprompt.data.stream import Task, TaskData
-from starprompt.errors import Diverged, UserError
+from starprompt.errors import DivergedError, UserError
 
 #: test images at a time, at least: no gradient is kept, so more fit than in training
 BATCH_SIZE = 128
@@ -109,7 +109,7 @@ def _answer(learner: Learner, test: TaskData, seen: int, where: str, bar: tqdm) 
         bar.update(len(batch))
     all_scores = _gather(scores)
     if not bool(all_scores.isfinite().all()):  # -inf may rule a class out; NaN rules nothing
-        raise Diverged(
+        raise DivergedError(
             f"predict in {where} gave logits that are not numbers; the method diverged while it "
             "learned: lower its learning rates."
         )
