@@ -15,16 +15,19 @@ help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(STAMP) ## train the embedded demo through Snakemake and make its tables and figures
+	$(BIN)/starprompt check --config config/$(DEMO).yaml
 	$(WORKFLOW) --configfile config/$(DEMO).yaml
 	@echo "Tables are in results/$(DEMO)/tables, figures in results/$(DEMO)/figures."
 	@cat results/$(DEMO)/tables/accuracy.md 2>/dev/null || true
 
 baselines: $(STAMP) ## train every competitor on the demo and make the tables that compare them
+	$(BIN)/starprompt check --config config/demo-baselines.yaml
 	$(WORKFLOW) --configfile config/demo-baselines.yaml
 	@echo "Tables are in results/demo-baselines/tables, figures in results/demo-baselines/figures."
 	@cat results/demo-baselines/tables/accuracy.md 2>/dev/null || true
 
 ablations: $(STAMP) ## train every variant of STAR-Prompt on the demo and write what they show
+	$(BIN)/starprompt check --config config/demo.yaml
 	$(WORKFLOW) ablations --configfile config/demo.yaml
 	@echo "Tables and figures are in results/demo/ablations, the findings in docs/findings-demo.md."
 	@cat results/demo/ablations/tables/ablation.md

@@ -13,6 +13,7 @@ import torch
 
 from starprompt.backbones.clip import FrozenClip, load_clip
 from starprompt.backbones.embedding import write_embedding
+from starprompt.backbones.names import parse_clip, parse_vit
 from starprompt.backbones.vit import load_vit, vit_digest, vit_normalisation
 from starprompt.config import (
     Config,
@@ -41,7 +42,10 @@ logger = logging.getLogger(__name__)
 
 
 def check(config: Config) -> None:
-    """Refuse before anything trains: every method's hyperparameters, every data set's file."""
+    """Refuse before anything trains: backbones' names, data sets' files, hyperparameters."""
+    for name, parse in ((config.backbones.clip, parse_clip), (config.backbones.vit, parse_vit)):
+        if name != "tiny":
+            parse(name)
     for dataset in config.datasets:
         load_dataset_spec(dataset)
     for name in _with_their_keys([*config.methods, *config.ablations]):
