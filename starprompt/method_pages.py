@@ -21,7 +21,7 @@ from starprompt.errors import UserError
 from starprompt.files import read_yaml, write_text
 
 DOCS = Path("docs")
-PLANNED = METHODS.with_name("methods-planned.yaml")
+PLANNED = METHODS.with_name("planned") / "methods.yaml"
 #: the groups in the page's order
 GROUPS = {
     "starprompt": "STAR-Prompt",
