@@ -5,10 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from starprompt.backbones.tiny.glyphs import CAPITAL_LETTERS, DIGITS, SMALL_LETTERS
+from starprompt.backbones.tiny.glyphs import CAPITAL_LETTERS, DIGIT_WORDS, DIGITS, SMALL_LETTERS
 from starprompt.backbones.tiny.tokenizer import CharacterTokenizer
-
-DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 #: "X {}." stands for the texts of prompt learners, which put a learned vector in the place of X.
 TEMPLATES = (

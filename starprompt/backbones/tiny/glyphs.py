@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 DIGITS = string.digits
+DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SMALL_LETTERS = string.ascii_lowercase
 CAPITAL_LETTERS = string.ascii_uppercase
 LETTERS = SMALL_LETTERS + CAPITAL_LETTERS
@@ -35,7 +36,6 @@ _CANVAS = 64
 _GLYPH = 44
 _OVERSAMPLING = 2
 _BITMAP = 32
-_DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def usable_fonts() -> tuple[Path, ...]:
     from fontTools.ttLib import TTFont
 
     expected = {ord(letter): letter for letter in LETTERS}
-    expected |= {ord(digit): name for digit, name in zip(DIGITS, _DIGIT_NAMES, strict=True)}
+    expected |= {ord(digit): name for digit, name in zip(DIGITS, DIGIT_WORDS, strict=True)}
     usable = []
     for path in sorted((Path(matplotlib.get_data_path()) / "fonts" / "ttf").glob("*.ttf")):
         with TTFont(path, lazy=True) as font:

@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from starprompt.backbones.tiny.captions import DIGIT_WORDS
-from starprompt.backbones.tiny.glyphs import enlarge
+from starprompt.backbones.tiny.glyphs import DIGIT_WORDS, enlarge
 from starprompt.backbones.tiny.models import (
     MEAN,
     STD,
