@@ -66,7 +66,7 @@ def prompt_use(results: Results, dataset: str) -> Figure:
         number.plot(tasks, values[:, 0], **looks[method.name])
         own.plot(tasks, np.diag(values[:, 1:]), **looks[method.name])
     _label(number, "Prompts used (effective number)", tasks)
-    number.set_yscale("log")
+    number.set_ylim(bottom=0)
     _label(own, "Choices of the own task's prompts [%]", tasks)
     own.set_ylim(-3, 103)
     handles = [Line2D([], [], label=m.heading, **looks[m.name]) for m, _ in found]
