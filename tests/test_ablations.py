@@ -163,9 +163,7 @@ def test_a_missing_or_damaged_run_is_named(tmp_path: Path) -> None:
     folder = plan.run_folder("set-0", "starprompt-prefix", 1993)
     (folder / "diagnostics.safetensors").write_bytes(b"damaged")
     arguments = (METHODS[:-1], plan.seeds, "starprompt", "clip-zero-shot", Thresholds())
-    with pytest.raises(
-        UserError, match=r"starprompt-prefix.*diagnostics.safetensors is missing"
-    ):
+    with pytest.raises(UserError, match=r"starprompt-prefix.*diagnostics.safetensors is missing"):
         report.analyse(tmp_path / "set-0", *arguments)
     (folder / "record.json").unlink()
     with pytest.raises(UserError, match=r"There is no record at .*starprompt-prefix"):
