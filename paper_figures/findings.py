@@ -4,7 +4,7 @@ Sentences follow the numbers: what is said of the keys, the mixtures and the pro
 comparing them, so that other results give another text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,6 @@ from paper_figures.ablation_tables import (
     injection_table,
     keys_table,
     mixtures_table,
-    replay_table,
-    signatures_table,
 )
 from paper_figures.analyses import INJECTIONS, KEY_KINDS, SPACES, Analyses
 from paper_figures.text_tables import TextTable, number, to_markdown
@@ -41,17 +39,13 @@ def findings(analyses: Analyses, limits: Sequence[str]) -> str:
         "[analysis.md](analysis.md).\n"
     )
     parts.append(_bullets("What these answers are worth", limits))
-    sections = [
+    sections: list[tuple[str, Callable[[Analyses, str], str], list[Callable]]] = [
         ("What each part of the method is worth", _ablations, [ablation_table]),
         ("Are the keys stable?", _keys, [keys_table]),
         ("How many Gaussians?", _mixtures, [mixtures_table]),
         ("Residual or prefix?", _injections, [injection_table]),
         ("Is CLIP's space good on this domain?", _clip_space, [clip_space_table]),
-        (
-            "Failure signatures, and the quality of replay",
-            _replay,
-            [signatures_table, replay_table],
-        ),
+        ("Failure signatures, and the quality of replay", _replay, []),
     ]
     for title, tell, tables in sections:
         told = [tell(analyses, dataset.name) for dataset in analyses.plan.datasets]
@@ -177,10 +171,27 @@ def _mixtures(analyses: Analyses, dataset: str) -> str:
         )
         text = (
             f"Final accuracy by M: {listed}. Between the best (M = {int(means.idxmax())}) and the "
-            f"worst (M = {int(means.idxmin())}) lie {number(apart, 1)} points: {verdict}.\n\n"
+            f"worst (M = {int(means.idxmin())}) lie {number(apart, 1)} points: {verdict}."
+            + _coverage_by_m(analyses, dataset, runs)
+            + "\n\n"
             + text
         )
     return text
+
+
+def _coverage_by_m(analyses: Analyses, dataset: str, runs: pd.DataFrame) -> str:
+    """How much of the real features the second stage's replay reaches, by M."""
+    quality = analyses.table("replay-quality", dataset)
+    components = runs.dropna(subset="components").groupby("method")["components"].first()
+    known = quality[quality["method"].isin(components.index)]
+    if known.empty:
+        return ""
+    by_m = known.groupby(known["method"].map(components))["coverage"].mean()
+    listed = ", ".join(f"{_percent(100 * share)} (M = {int(m)})" for m, share in by_m.items())
+    return (
+        " Of real features' neighbourhoods, those that the second stage's mixtures generate reach "
+        f"{listed}."
+    )
 
 
 def _injections(analyses: Analyses, dataset: str) -> str:
