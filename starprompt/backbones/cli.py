@@ -82,7 +82,7 @@ def download(names: Names = None) -> None:
 def make_tiny(
     output: Annotated[Path, typer.Option(help="Folder for the two weight files and the card.")],
     threads: Annotated[
-        int, typer.Option(min=1, help="CPU threads; another number rounds sums differently.")
+        int, typer.Option(min=1, help="CPU threads; from 2 on both are trained at once.")
     ] = 2,
 ) -> None:
     """Train the tiny pair from nothing: the files that come with the package, made again."""
