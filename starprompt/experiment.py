@@ -36,6 +36,7 @@ from starprompt.data.stream import TaskStream
 from starprompt.data.transforms import TestView
 from starprompt.errors import UserError
 from starprompt.files import sha256_file
+from starprompt.precision import products, require_precision
 from starprompt.watch import SignatureWatch
 
 logger = logging.getLogger(__name__)
@@ -57,20 +58,22 @@ def check(config: Config) -> None:
 def embed(config: Config, dataset: str, batch_size: int = 128) -> Path:
     """Run frozen CLIP once over the clean images of ``dataset`` and keep its features."""
     device = pick_device(config.device)
+    require_precision(config.precision, device)
     use_threads(config.threads)
     spec = load_dataset_spec(dataset)
     prepared = open_prepared(prepared_folder(data_root(), dataset))
-    return write_embedding(
-        embedding_path(data_root(), dataset, config.backbones.clip),
-        load_clip(config.backbones.clip, device, precision=config.precision),
-        prepared.train.images,
-        prepared.test.images,
-        TestView(tuple(spec.test_transform)),
-        prepared.digest,
-        batch_size,
-        train_sizes=prepared.train.sizes,
-        test_sizes=prepared.test.sizes,
-    )
+    with products(config.precision):
+        return write_embedding(
+            embedding_path(data_root(), dataset, config.backbones.clip),
+            load_clip(config.backbones.clip, device, precision=config.precision),
+            prepared.train.images,
+            prepared.test.images,
+            TestView(tuple(spec.test_transform)),
+            prepared.digest,
+            batch_size,
+            train_sizes=prepared.train.sizes,
+            test_sizes=prepared.test.sizes,
+        )
 
 
 def run(
@@ -99,6 +102,7 @@ def run(
         method.datasets.pop(cell.dataset, None)
     hp = check_hyperparameters(method, cell.dataset)
     device = pick_device(config.device)
+    require_precision(config.precision, device)
     use_threads(config.threads)
     stream = _open_stream(config, cell, method, device, validation, first_tasks)
     if method.keys is not None and keys_folder is None:
@@ -108,7 +112,7 @@ def run(
         stream=stream.info,
         device=device,
         seed=cell.seed,
-        vit=lambda: load_vit(config.backbones.vit, device),
+        vit=lambda: load_vit(config.backbones.vit, device, precision=config.precision),
         clip=clip,
         vit_normalisation=(
             vit_normalisation("tiny")
@@ -140,14 +144,15 @@ def run(
             "stream_digest": stream.digest,
         },
     )
-    return run_learner(
-        lambda: learner_class(method)(hp, setting),
-        stream,
-        folder or config.run_folder(cell),
-        header=header,
-        device=device,
-        watch=SignatureWatch(header.stream.task_of_class, config.signatures, header.where),
-    )
+    with products(config.precision):
+        return run_learner(
+            lambda: learner_class(method)(hp, setting),
+            stream,
+            folder or config.run_folder(cell),
+            header=header,
+            device=device,
+            watch=SignatureWatch(header.stream.task_of_class, config.signatures, header.where),
+        )
 
 
 def replace_method(cell: Run, method: str) -> Run:

@@ -71,7 +71,12 @@ def small_stream(tasks: list[int] | None = None, seed: int = 1993) -> TaskStream
 
 
 def make(
-    learner: type[Learner], stream: TaskStream, keys: Path | None = None, **hp: Any
+    learner: type[Learner],
+    stream: TaskStream,
+    keys: Path | None = None,
+    *,
+    precision: str = "float32",
+    **hp: Any,
 ) -> Learner:
     """A learner on the tiny pair, set up as the runner does it."""
     seed_everything(stream.seed, "setup")
@@ -79,10 +84,11 @@ def make(
         stream=stream.info,
         device=CPU,
         seed=stream.seed,
-        vit=lambda: load_vit("tiny"),
-        clip=lambda: load_clip("tiny"),
+        vit=lambda: load_vit("tiny", precision=precision),
+        clip=lambda: load_clip("tiny", precision=precision),
         vit_normalisation=vit_normalisation("tiny"),
         keys=keys,
+        precision=precision,
     )
     return learner(learner.Hyperparameters(**hp), setting)
 

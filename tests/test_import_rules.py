@@ -16,7 +16,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("starprompt", "baselines", "paper_figures")
 
-LEAVES = ("starprompt.errors", "starprompt.files", "starprompt.signatures")
+LEAVES = (
+    "starprompt.errors",
+    "starprompt.files",
+    "starprompt.precision",
+    "starprompt.signatures",
+)
 METHOD_FLOOR = (
     *LEAVES,
     "starprompt.data",
@@ -39,6 +44,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "starprompt": (),
     "starprompt.errors": (),
     "starprompt.files": ("starprompt.errors",),
+    "starprompt.precision": ("starprompt.errors",),
     "starprompt.signatures": ("starprompt.errors",),
     "starprompt.config": (*LEAVES, "starprompt.data.registry"),
 }
@@ -58,7 +64,7 @@ TOP = (
     "workflow",
 )
 #: of the files directly in ``starprompt``, those that import heavy libraries at once
-HEAVY_FILES = ("experiment", "watch")
+HEAVY_FILES = ("experiment", "precision", "watch")
 LIGHT = ("starprompt.continual.record", "starprompt.data.registry")
 HEAVY = ("torch", "torchvision", "timm", "open_clip", "pandas", "sklearn", "matplotlib", "seaborn")
 

@@ -1,7 +1,6 @@
 """Frozen CLIP: image features, text features, and a text tower that learned prompts go through."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ from starprompt.backbones import checkpoints, weights
 from starprompt.backbones.names import parse_clip
 from starprompt.backbones.preprocess import CLIP_STATISTICS, ChannelStatistics, fit_view
 from starprompt.errors import UserError
+from starprompt.precision import in_tower, require_precision
 
 #: tokens of texts to token ids, (n, context_length) int64: open_clip's tokenizer interface
 Tokenizer = Callable[..., Tensor]
 
 _TEXTS_AT_A_TIME = 256
-_PRECISIONS = ("float32", "tf32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,8 @@ class FrozenClip(nn.Module):
             digest is taken over the state dict.
         statistics: channel statistics of the images it was trained on.
         squash: resize both sides of a view instead of resizing the shorter and cropping.
-        precision: "bf16" runs the image tower under bfloat16 autocast; the text tower and all
-            outputs stay float32. "float32" and "tf32" differ by torch's global settings alone.
+        precision: of the image tower's products (``starprompt.precision``); the text tower, whose
+            few tokens cost nothing and whose keys decide everything, stays float32.
 
     Raises:
         UserError: the model's text tower is of another kind, or the precision is unknown.
@@ -83,16 +82,12 @@ class FrozenClip(nn.Module):
     ) -> None:
         super().__init__()
         _refuse_other_towers(model, name)
-        if precision not in _PRECISIONS:
-            raise UserError(
-                f"precision {precision!r} is unknown; choose one of {', '.join(_PRECISIONS)}."
-            )
         self.model: Any = model.float().requires_grad_(False)
         self.tokenizer = tokenizer
         self.name = name
         self.statistics = statistics
         self.squash = squash
-        self.precision = precision
+        self.precision = require_precision(precision)
         #: τ, already exponentiated; a number, so that no step waits for the device to tell it
         self.logit_scale = torch.as_tensor(self.model.logit_scale).exp().item()
         self._weights_file = weights_file
@@ -151,14 +146,9 @@ class FrozenClip(nn.Module):
 
         The result is an ordinary tensor: a learned query weight may be multiplied with it.
         """
-        with torch.inference_mode(), self._image_autocast():
+        with torch.inference_mode(), in_tower(self.precision, self.device):
             features = self.model.encode_image(images)
         return features.float().clone()
-
-    def _image_autocast(self) -> AbstractContextManager[None]:
-        return torch.autocast(
-            self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"
-        )
 
     # --- texts
 

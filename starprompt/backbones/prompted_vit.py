@@ -21,6 +21,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from starprompt.errors import UserError
+from starprompt.precision import in_tower
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class PromptedViT(nn.Module):
     def dim(self) -> int:
         return self.vit.embed_dim
 
+    @property
+    def precision(self) -> str:
+        """Of the products, as the transformer was loaded (``starprompt.precision``)."""
+        return getattr(self.vit, "precision", "float32")
+
     def forward(self, images: Tensor, injections: Sequence[Injection] | None = None) -> Tensor:
         """Final-norm [CLS] feature of normalised images.
 
@@ -78,17 +84,18 @@ class PromptedViT(nn.Module):
         injections: Sequence[Injection] | None = None,
         prepended: Tensor | None = None,
     ) -> Tensor:
-        """All tokens after the final norm: (B, 1 + N, D), or (B, P + 1 + N, D) where
+        """All tokens after the final norm, float32: (B, 1 + N, D), or (B, P + 1 + N, D) where
         ``prepended`` (B, P, D) stands before [CLS] from the first block on (L2P)."""
         if injections is not None and len(injections) != self.depth:
             raise ValueError(f"{len(injections)} injections for {self.depth} blocks")
-        x = self.vit.patch_embed(images)
-        x = self.vit.norm_pre(self.vit.patch_drop(self.vit._pos_embed(x)))
-        if prepended is not None:
-            x = torch.cat([prepended, x], dim=1)
-        for layer, block in enumerate(self.vit.blocks):
-            x = _block(block, x, injections[layer] if injections is not None else None)
-        return self.vit.norm(x)
+        with in_tower(self.precision, images.device):
+            x = self.vit.patch_embed(images)
+            x = self.vit.norm_pre(self.vit.patch_drop(self.vit._pos_embed(x)))
+            if prepended is not None:
+                x = torch.cat([prepended, x], dim=1)
+            for layer, block in enumerate(self.vit.blocks):
+                x = _block(block, x, injections[layer] if injections is not None else None)
+            return self.vit.norm(x)
 
     @torch.no_grad()
     def injected_norms(
@@ -131,13 +138,13 @@ def _attention(attn: Any, x: Tensor, injection: Injection) -> Tensor:
     q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
     q, k = attn.q_norm(q), attn.k_norm(k)
     if isinstance(injection, Prefix):
-        k = torch.cat([_heads(injection.keys, attn.num_heads), k], dim=2)
-        v = torch.cat([_heads(injection.values, attn.num_heads), v], dim=2)
+        k = torch.cat([_heads(injection.keys, attn.num_heads).to(k.dtype), k], dim=2)
+        v = torch.cat([_heads(injection.values, attn.num_heads).to(v.dtype), v], dim=2)
     dropout = attn.attn_drop.p if attn.training else 0.0
     x = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
     x = x.transpose(1, 2).reshape(batch, tokens, -1)
     if isinstance(injection, Residual) and injection.at == "value":
-        x = x + injection.vector[:, None, :]
+        x = x + injection.vector[:, None, :].to(x.dtype)
     return attn.proj_drop(attn.proj(x))
 
 

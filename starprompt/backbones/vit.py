@@ -1,6 +1,7 @@
 """timm's plain VisionTransformer, with pretrained weights, ready for prompts to be put into it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from timm.layers import Attention
@@ -11,16 +12,37 @@ from starprompt.backbones import checkpoints, weights
 from starprompt.backbones.names import parse_vit
 from starprompt.backbones.preprocess import ChannelStatistics
 from starprompt.errors import UserError
+from starprompt.precision import in_tower, require_precision
+
+
+class TowerViT(VisionTransformer):
+    """timm's transformer as it is, whose products are computed in a run's precision.
+
+    Whoever calls it, frozen or trained, gets float32 and need not know of any other format.
+    """
+
+    precision: str = "float32"
+
+    def forward(self, x: Tensor, *args: Any, **options: Any) -> Tensor:
+        """As timm's, float32 in and out."""
+        with in_tower(self.precision, x.device):
+            out = super().forward(x, *args, **options)
+        return out.float() if out.dtype == torch.bfloat16 else out
 
 
 def load_vit(
-    name: str, device: torch.device | str = "cpu", num_classes: int = 0
+    name: str,
+    device: torch.device | str = "cpu",
+    num_classes: int = 0,
+    *,
+    precision: str = "float32",
 ) -> VisionTransformer:
     """A fresh ViT by its name, float32, in evaluation mode, on ``device``; it may be trained.
 
     Names: ``tiny`` (comes with the package); timm's, as in ``vit_base_patch16_224.augreg_in21k``;
     ``NAME@FILE`` for weights in a local file; ``NAME/random`` for random weights, equal at every
     call. ``num_classes`` gives it a new head, drawn from torch's global generator; 0 none.
+    ``precision`` is that of its products, not of its weights.
 
     Raises:
         UserError: an unknown name, a model that is not a plain VisionTransformer, weights that
@@ -29,13 +51,21 @@ def load_vit(
     if name == "tiny":
         from starprompt.backbones.tiny.models import load_tiny_vit
 
-        return refuse_unless_plain(load_tiny_vit(num_classes), name).to(device)
+        return _tower(refuse_unless_plain(load_tiny_vit(num_classes), name), precision).to(device)
     source = parse_vit(name)
     file = None if source.random else weights.resolve(source)
     vit = refuse_unless_plain(checkpoints.build_vit(source, num_classes), name)
     if file is not None:
         checkpoints.load_vit_file(vit, source, file)
-    return vit.eval().to(device)
+    return _tower(vit.eval(), precision).to(device)
+
+
+def _tower(vit: VisionTransformer, precision: str) -> TowerViT:
+    """``vit`` itself, as a :class:`TowerViT`: the class is changed, so that copies keep it."""
+    vit.__class__ = TowerViT
+    assert isinstance(vit, TowerViT)
+    vit.precision = require_precision(precision)
+    return vit
 
 
 def vit_normalisation(name: str) -> Callable[[Tensor], Tensor]:

@@ -14,6 +14,7 @@ from starprompt.method.retrieval import (
     scaled,
     straight_through,
 )
+from starprompt.precision import exactly
 
 InjectionKind = Literal["value", "post_attention", "prefix"]
 #: "chosen": a query weight learns from the images that chose its class (the paper's argmax);
@@ -90,6 +91,7 @@ class PromptPool(nn.Module):
         current = KeyFilters.of(self.query_weight, keys[self.past :])
         return filters.similarity(query), current.similarity(query)
 
+    @exactly()
     def retrieve(self, query: Tensor, keys: Tensor) -> Retrieved:
         """Each image's prompt in each layer, with gradients into the current classes alone.
 
@@ -113,6 +115,7 @@ class PromptPool(nn.Module):
             return [Prefix(prompt[:, :length], prompt[:, length:]) for prompt in per_layer]
         return [Residual(prompt, at=self.injection) for prompt in per_layer]
 
+    @exactly()
     def orthogonality(self) -> Tensor:
         """The orthogonality term, before its weight; keys and values of prefixes are added."""
         past, current = self.prompts[:, : self.past], self.prompt

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from starprompt.precision import exactly
+
 #: temperature of the norm-scaled logits, as in SLCA and the released code
 LOGIT_TEMPERATURE = 0.1
 
@@ -26,6 +28,7 @@ def align_step(
     return loss.detach()
 
 
+@exactly()
 def align_head(
     head: nn.Linear,
     batches: Iterable[tuple[Tensor, Tensor]],

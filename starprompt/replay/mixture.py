@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from starprompt.precision import exactly
+
 #: added to every variance, in the features' own units (scikit-learn's reg_covar)
 VARIANCE_FLOOR = 1e-6
 
@@ -84,6 +86,7 @@ class Fit:
 
 
 @torch.no_grad()
+@exactly()
 def fit_mixtures(
     features: Sequence[Tensor],
     components: int = 5,
