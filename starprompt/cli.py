@@ -114,6 +114,34 @@ def ablations_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
         typer.echo(f"wrote {path}")
 
 
+@app.command("cost")
+def cost_command(
+    config: ConfigOption = Path("config/demo.yaml"),
+    rate: Annotated[float | None, typer.Option(min=1e-6, help="TFLOP/s sustained.")] = None,
+    dataset: Annotated[list[str] | None, typer.Option(help="Only this data set.")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="Only this method, and its keys.")
+    ] = None,
+    parts: Annotated[bool, typer.Option("--parts", help="By part and phase.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="For machines: of one run.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: everything.")] = False,
+) -> None:
+    """Forecast images, operations, hours, memory and disk of an experiment; nothing is loaded."""
+    from starprompt.budget import report
+
+    experiment = load_config(config)
+    for name in dataset or ():
+        if name not in experiment.datasets:
+            raise unknown_name(f"data set of {config}", name, experiment.datasets)
+    found = report.forecast(experiment, dataset or (), method or (), rate)
+    if as_csv:
+        typer.echo(report.as_csv(found), nl=False)
+    elif as_json:
+        typer.echo(report.as_json(found))
+    else:
+        typer.echo(report.parts_as_text(found) if parts else report.as_text(found))
+
+
 @app.command("docs")
 def docs_command() -> None:
     """Write docs/methods.md and docs/references.bib from the methods' and data sets' files."""

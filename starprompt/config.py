@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from starprompt.budget.work import CostFacts
 from starprompt.errors import UserError, invalid_file, unknown_name
 from starprompt.files import read_yaml
 from starprompt.signatures import Thresholds
@@ -141,6 +142,9 @@ class MethodSpec(_Model):
     search: dict[str, SearchRange] = Field(
         default_factory=dict, description="where `starprompt tune` looks, by hyperparameter"
     )
+    cost: CostFacts | None = Field(
+        default=None, description="what a run does, for the forecast of its cost"
+    )
     sources: dict[str, str] = Field(
         default_factory=dict,
         description="where each number is from, by hyperparameter, by data set, or `all`",
@@ -204,8 +208,9 @@ def _with_inherited(name: str, seen: tuple[str, ...]) -> dict[str, Any]:
         return value
     parent = _with_inherited(parent_name, (*seen, name))
     merged = {**parent, **value}
-    for key in ("hyperparameters", "sources", "search"):
-        merged[key] = {**parent.get(key, {}), **value.get(key, {})}
+    for key in ("hyperparameters", "sources", "search", "cost"):
+        if key in parent or key in value:
+            merged[key] = {**parent.get(key, {}), **value.get(key, {})}
     # What a variant changes, it changes on every data set: its own value beats the parent's
     # value for one data set.
     changed = set(value.get("hyperparameters", {}))

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from starprompt.backbones import tiny
+from starprompt.budget.model import Resources, resources
 from starprompt.config import RESULTS, Config, MethodSpec, embedding_path, load_method
 from starprompt.data.prepare import fingerprint
 from starprompt.data.registry import DatasetSpec, data_root, load_dataset_spec
@@ -75,6 +76,7 @@ class Grid:
         for spec in list(self.methods.values()):
             if spec.keys is not None and spec.keys not in self.methods:
                 self.methods[spec.keys] = load_method(spec.keys)
+        self._resources: dict[tuple[str, str], Resources] = {}
 
     @cached_property
     def config_file(self) -> Path:
@@ -110,6 +112,13 @@ class Grid:
             inputs |= {"keys_checkpoint": keys["checkpoint"], "keys_record": keys["record"]}
         return inputs
 
+    def run_resources(self, dataset: str, method: str) -> Resources:
+        """Host memory and minutes that one run asks for, from its expected cost."""
+        key = (dataset, method)
+        if key not in self._resources:
+            self._resources[key] = resources(self.config, dataset, self.methods[method])
+        return self._resources[key]
+
     def prepare_depends(self, dataset: str) -> str:
         """All that the prepared images depend on."""
         return fingerprint(self._dataset(dataset))
@@ -134,7 +143,16 @@ class Grid:
         backbones = self.config.backbones.model_dump()
         stream = self._dataset(dataset).model_dump(
             mode="json",
-            exclude={"title", "license", "citation", "notes", "sources", "stored", "expected"},
+            exclude={
+                "title",
+                "license",
+                "citation",
+                "notes",
+                "sources",
+                "stored",
+                "expected",
+                "about",
+            },
         )
         return _canonical(
             {

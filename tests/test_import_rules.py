@@ -37,6 +37,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "starprompt.continual": (*LEAVES, "starprompt.data"),
     "starprompt.method": METHOD_FLOOR,
     "starprompt.analysis": (*LEAVES, "starprompt.continual.record"),
+    "starprompt.budget": (
+        *LEAVES,
+        "starprompt.config",
+        "starprompt.continual.record",
+        "starprompt.data.registry",
+        "starprompt.data.store",
+    ),
     "paper_figures": (*LEAVES, "starprompt.continual.record"),
 }
 #: single files beneath the rooms, or beside them
@@ -46,7 +53,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "starprompt.files": ("starprompt.errors",),
     "starprompt.precision": ("starprompt.errors",),
     "starprompt.signatures": ("starprompt.errors",),
-    "starprompt.config": (*LEAVES, "starprompt.data.registry"),
+    "starprompt.config": (*LEAVES, "starprompt.budget.work", "starprompt.data.registry"),
 }
 #: where everything meets; nothing in a room may import these
 TOP = (
@@ -65,7 +72,12 @@ TOP = (
 )
 #: of the files directly in ``starprompt``, those that import heavy libraries at once
 HEAVY_FILES = ("experiment", "precision", "watch")
-LIGHT = ("starprompt.continual.record", "starprompt.data.registry")
+LIGHT = (
+    "starprompt.budget.model",
+    "starprompt.budget.report",
+    "starprompt.continual.record",
+    "starprompt.data.registry",
+)
 HEAVY = ("torch", "torchvision", "timm", "open_clip", "pandas", "sklearn", "matplotlib", "seaborn")
 
 

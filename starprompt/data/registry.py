@@ -38,6 +38,17 @@ class SplitCounts(_Part):
     total: int | None = None
 
 
+class AboutCounts(_Part):
+    """Roughly what a data set holds, for a forecast of costs before it is prepared.
+
+    side is that of the square images as they are stored, where no ``stored`` step says it.
+    """
+
+    train: int | None = None
+    test: int | None = None
+    side: int | None = None
+
+
 class DatasetSpec(_Part):
     """One data set as its YAML has it: where from, how stored, how seen, how split into tasks.
 
@@ -60,6 +71,7 @@ class DatasetSpec(_Part):
     templates: list[str] = Field(default=list(DEFAULT_TEMPLATES), min_length=1)
     class_names: list[str] | None = None
     expected: SplitCounts = SplitCounts()
+    about: AboutCounts = AboutCounts()
     license: str = ""
     citation: str = ""
     notes: str = ""
