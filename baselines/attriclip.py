@@ -8,9 +8,11 @@ Wang et al., "AttriCLIP: A Non-Incremental Learner for Incremental Knowledge Lea
     logits  = tau * cos(image, E_txt(text of each class))
     loss    = CE(current classes) + 0.7 * key distance + 0.3 * prompt similarity
 
-Nothing grows with the classes. The image's feature is the cached one of the un-augmented image.
+SGD's rate falls along a cosine within each task, as in the released code. Nothing grows with the
+classes. The image's feature is the cached one of the un-augmented image.
 """
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -66,6 +68,8 @@ class AttriCLIP(Learner):
     def begin_task(self, task: Task) -> None:
         self.past, self.seen = task.past_classes, task.seen_classes
         self.optimiser = torch.optim.SGD([self.prompts, self.keys], lr=self.hp.lr)
+        steps = self.epochs * math.ceil(len(task.train) / self.batch_size)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, steps)
 
     def choose(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Cosine (B, K) and index (B, K) of the nearest keys of unit features (B, d)."""
@@ -112,6 +116,7 @@ class AttriCLIP(Learner):
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
+        self.schedule.step()
         return {
             "loss": loss,
             "cross_entropy": cross_entropy,

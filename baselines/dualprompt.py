@@ -40,6 +40,9 @@ class DualPrompt(Learner):
         e_length: int = Field(default=20, ge=1)
         g_layers: tuple[int, ...] = (0, 1)
         e_layers: tuple[int, ...] = (2, 3, 4)
+        start: tuple[float, float] = Field(
+            default=(0.0, 0.01), description="prompts and keys start uniform between these"
+        )
         pull: float = Field(default=1.0, ge=0, description="lambda")
         clip_gradient: float = Field(default=1.0, gt=0, description="largest norm of a gradient")
 
@@ -52,13 +55,13 @@ class DualPrompt(Learner):
         require_layers(hp.e_layers, self.vit.depth, "e_layers")
         dim, tasks = self.vit.dim, setting.stream.n_tasks
         self.shared = nn.ParameterDict(
-            {"g": torch.empty(len(hp.g_layers), 2, hp.g_length, dim).uniform_(-1, 1)}
+            {"g": torch.empty(len(hp.g_layers), 2, hp.g_length, dim).uniform_(*hp.start)}
         ).to(setting.device)
         self.head = nn.Linear(dim, setting.stream.n_classes).to(setting.device)
         #: E-prompts (T, layers, 2, P, D) and keys (T, D) of all tasks: no optimiser knows them
-        prompts = torch.empty(tasks, len(hp.e_layers), 2, hp.e_length, dim).uniform_(-1, 1)
+        prompts = torch.empty(tasks, len(hp.e_layers), 2, hp.e_length, dim).uniform_(*hp.start)
         self.prompts = prompts.to(setting.device)
-        self.keys = torch.empty(tasks, dim).uniform_(-1, 1).to(setting.device)
+        self.keys = torch.empty(tasks, dim).uniform_(*hp.start).to(setting.device)
         self.tasks_seen = self.past = self.seen = 0
 
     def begin_task(self, task: Task) -> None:

@@ -29,10 +29,10 @@ from starprompt.errors import UserError
 class PromptPool(nn.Module):
     """``size`` prompts of ``length`` tokens (size, length, D) and their keys (size, D)."""
 
-    def __init__(self, size: int, length: int, dim: int) -> None:
+    def __init__(self, size: int, length: int, dim: int, start: tuple[float, float]) -> None:
         super().__init__()
-        self.prompts = nn.Parameter(torch.empty(size, length, dim).uniform_(-1, 1))
-        self.keys = nn.Parameter(torch.empty(size, dim).uniform_(-1, 1))
+        self.prompts = nn.Parameter(torch.empty(size, length, dim).uniform_(*start))
+        self.keys = nn.Parameter(torch.empty(size, dim).uniform_(*start))
 
     def choose(self, query: Tensor, n: int) -> tuple[Tensor, Tensor]:
         """Cosine (B, n) and index (B, n) of the ``n`` nearest keys, nearest first."""
@@ -53,6 +53,9 @@ class L2P(Learner):
         pool: int = Field(default=10, ge=1, description="prompts")
         length: int = Field(default=5, ge=1, description="tokens of a prompt")
         top_k: int = Field(default=5, ge=1, description="N, prompts an image chooses")
+        start: tuple[float, float] = Field(
+            default=(0.0, 0.01), description="prompts and keys start uniform between these"
+        )
         pull: float = Field(default=0.1, ge=0, description="lambda")
         clip_gradient: float = Field(default=1.0, gt=0, description="largest norm of a gradient")
 
@@ -62,7 +65,7 @@ class L2P(Learner):
         if self.hp.top_k > self.hp.pool:
             raise UserError(f"top_k {self.hp.top_k} is more than the pool's {self.hp.pool}.")
         self.vit = PromptedViT(self.setting.vit()).eval()
-        self.pool = PromptPool(self.hp.pool, self.hp.length, self.vit.dim)
+        self.pool = PromptPool(self.hp.pool, self.hp.length, self.vit.dim, self.hp.start)
         self.head = nn.Linear(self.vit.dim, self.setting.stream.n_classes)
         self.net = nn.ModuleDict({"pool": self.pool, "head": self.head}).to(self.setting.device)
         self.past = self.seen = 0

@@ -154,27 +154,22 @@ def docs_command() -> None:
 @app.command("tune")
 def tune_command(
     method: MethodOption,
-    grid: Annotated[Path, typer.Option(help="Values to try.")] = Path("config/tuning/digits.yaml"),
+    dataset: DatasetOption,
     config: ConfigOption = Path("config/demo.yaml"),
-    budget: Annotated[
-        int | None, typer.Option(help="Trials of a search in the method's own ranges, no grid.")
-    ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Data set of the search.")] = None,
-    tasks: Annotated[int, typer.Option(help="The search learns the first so many tasks.")] = 3,
+    budget: Annotated[int, typer.Option(help="Trials in the method's own ranges.")] = 12,
+    tasks: Annotated[int, typer.Option(help="A trial learns the first so many tasks.")] = 3,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Put table and outcome under config/tuning too.")
+    ] = False,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
 ) -> None:
     """Choose a method's hyperparameters on a part of the training images, never the test split."""
     experiment = _loaded(config, threads)
-    if budget is None:
-        from starprompt.tuning import load_grid, tune
+    from starprompt.search import search
 
-        out = tune(experiment, load_grid(grid), method)
-    else:
-        from starprompt.search import search
-
-        if dataset not in experiment.datasets:
-            raise unknown_name(f"data set of {config}", str(dataset), experiment.datasets)
-        out = search(experiment, method, dataset, budget, tasks)
+    if dataset not in experiment.datasets:
+        raise unknown_name(f"data set of {config}", dataset, experiment.datasets)
+    out = search(experiment, method, dataset, budget, tasks, keep)
     typer.echo(out.read_text(encoding="utf-8"))
     typer.echo(f"the table is {out}, best first")
 

@@ -17,6 +17,7 @@ from starprompt.config import RESULTS, Config, MethodSpec, embedding_path, load_
 from starprompt.data.prepare import fingerprint
 from starprompt.data.registry import DatasetSpec, data_root, load_dataset_spec
 from starprompt.files import sha256_file, write_text
+from starprompt.search import kept_search
 
 #: What a run leaves, the record last.
 RUN_FILES = (
@@ -166,7 +167,8 @@ class Grid:
         )
 
     def paper_depends(self) -> str:
-        """All that tables and figures depend on, beside the runs: order, titles, descriptions."""
+        """All that tables and figures depend on, beside the runs: order, titles, descriptions,
+        what was searched."""
         shown = {"title", "description", "group", "stream", "rehearsal", "sources"}
         return _canonical(
             {
@@ -176,6 +178,12 @@ class Grid:
                     for m in self.config.methods
                 ],
                 "datasets": [self.datasets[d].title for d in self.config.datasets],
+                "searched": {
+                    f"{d} {m}": found.model_dump(mode="json")
+                    for d in self.config.datasets
+                    for m in self.config.methods
+                    if (found := kept_search(d, m)) is not None
+                },
             }
         )
 

@@ -19,6 +19,7 @@ from starprompt.config import (
 from starprompt.data.registry import load_dataset_spec
 from starprompt.errors import UserError
 from starprompt.files import read_yaml, write_text
+from starprompt.search import kept_search
 
 DOCS = Path("docs")
 PLANNED = METHODS.with_name("planned") / "methods.yaml"
@@ -138,7 +139,28 @@ def _section(spec: MethodSpec) -> str:
         lines.append(table)
     general = {k: v for k, v in spec.sources.items() if k not in spec.hyperparameters}
     lines += [f"Source ({name}): {text}" for name, text in general.items()]
+    lines += [line for dataset in sorted(spec.datasets) if (line := _search(spec, dataset))]
     return "\n\n".join(lines)
+
+
+def _search(spec: MethodSpec, dataset: str) -> str | None:
+    """What a kept search tried and found."""
+    if (found := kept_search(dataset, spec.name)) is None:
+        return None
+    where = "; ".join(f"`{name}` {_range(limits)}" for name, limits in found.ranges.items())
+    best = ", ".join(f"`{name}` {_value(value)}" for name, value in found.best.items())
+    own = "diverged" if found.own_accuracy is None else f"{found.own_accuracy:.1f}%"
+    return (
+        f"Search ({dataset}): {where}; {found.budget} trials on the first {found.tasks} tasks, "
+        f"judged on {100 * found.validation:g}% of their training images. What stood here before: "
+        f"{own}; best: {found.best_accuracy:.1f}% with {best}."
+    )
+
+
+def _range(limits: dict[str, Any]) -> str:
+    if "choices" in limits:
+        return f"of {_value(limits['choices'])}"
+    return f"{_value(limits['low'])} to {_value(limits['high'])}"
 
 
 def _hyperparameters(spec: MethodSpec) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from starprompt.config import RESULTS, Config, MethodSpec, load_config, load_method
 from starprompt.data.registry import load_dataset_spec
+from starprompt.search import Searched, kept_search
 
 if TYPE_CHECKING:
     from paper_figures.plan import MethodRow, Plan
@@ -43,7 +44,31 @@ def _tuning_notes(config: Config) -> list[str]:
                 titles.setdefault(spec.sources[dataset], []).append(spec.title)
         heading = f"Hyperparameters on {load_dataset_spec(dataset).title}"
         notes += [f"{heading}, {', '.join(who)}: {text}" for text, who in titles.items()]
+        notes += _search_notes(dataset, methods)
     return [*notes, "Where every other hyperparameter is from stands in docs/methods.md."]
+
+
+def _search_notes(dataset: str, methods: list[MethodSpec]) -> list[str]:
+    """What was tuned, and on what: searches of one kind in one sentence; then who was not."""
+    title = load_dataset_spec(dataset).title
+    searched: dict[str, list[str]] = {}
+    others = []
+    for spec in methods:
+        if (found := kept_search(dataset, spec.name)) is None:
+            others.append(spec.title)
+        else:
+            searched.setdefault(_how(found), []).append(f"{spec.title} ({', '.join(found.best)})")
+    notes = [f"Searched on {title}, {how}: {'; '.join(who)}." for how, who in searched.items()]
+    if notes and others:
+        notes.append(f"Not searched on {title}: {', '.join(others)}.")
+    return notes
+
+
+def _how(found: Searched) -> str:
+    return (
+        f"{found.budget} trials each on the first {found.tasks} tasks in the class order of seed "
+        f"{found.seed}, judged on {100 * found.validation:g}% of their training images"
+    )
 
 
 def make_tables(config_path: Path, results: Path = RESULTS) -> list[Path]:

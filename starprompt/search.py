@@ -4,25 +4,72 @@ A trial trains on the first tasks alone, under a class order that no table uses,
 part of the training images; the test images are never opened, and of the later tasks no image is.
 The first trial is the method's own configuration, the rest are Optuna's (tree-structured Parzen
 estimators). Where to look stands in the method's YAML under ``search``.
+
+A search whose outcome the YAML holds is kept beside it, under ``config/tuning``: the trials as a
+table, and a :class:`Searched` that the tables' notes and the docs are written from.
 """
 
 from pathlib import Path
 from typing import Any
 
-from starprompt.config import METHODS, RESULTS, Config, MethodSpec, Run, load_method
-from starprompt.errors import DivergedError, UserError
-from starprompt.files import atomic_path, digest_of, write_json
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from starprompt.config import (
+    METHODS,
+    RESULTS,
+    Config,
+    MethodSpec,
+    Run,
+    SearchRange,
+    load_method,
+)
+from starprompt.errors import DivergedError, UserError, invalid_file
+from starprompt.files import atomic_path, digest_of, write_json, write_text
 
 #: class order and start of every trial
 SEED = 7
 #: share of each class's training images that judges a trial
 VALIDATION = 0.2
+#: searches whose outcome the methods' files hold: DATASET/METHOD.json and the trials' .csv
+KEPT = Path("config/tuning")
 
 
-def search(config: Config, method: str, dataset: str, budget: int, tasks: int = 3) -> Path:
+class Searched(BaseModel):
+    """What was searched, on what, and what came of it; accuracies in percent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    budget: int = Field(description="trials, the method's own configuration being the first")
+    tasks: int = Field(description="of the stream, the first so many, that a trial learned")
+    validation: float = Field(description="share of their training images that judged a trial")
+    seed: int = Field(description="class order and start of every trial")
+    ranges: dict[str, dict[str, Any]] = Field(description="where it looked, by hyperparameter")
+    own_accuracy: float | None = Field(description="of the first trial; None where it diverged")
+    best_accuracy: float
+    best: dict[str, Any]
+
+
+def kept_search(dataset: str, method: str, folder: Path | None = None) -> Searched | None:
+    """The search that a method's values on ``dataset`` are from, if one is kept.
+
+    Raises :class:`UserError` for a damaged file.
+    """
+    path = (folder or KEPT) / dataset / f"{method}.json"
+    if not path.exists():
+        return None
+    try:
+        return Searched.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise invalid_file(path, error) from error
+
+
+def search(
+    config: Config, method: str, dataset: str, budget: int, tasks: int = 3, keep: bool = False
+) -> Path:
     """Run ``budget`` trials of a method; keep them as a table, best first, and return its path.
 
     tasks  how many of the stream's first tasks a trial learns
+    keep   put table and outcome under ``config/tuning`` too
 
     Trials that were finished before are read, not run again, so a larger budget goes on from a
     smaller one. A trial that diverges counts, with no accuracy. Raises :class:`UserError` when the
@@ -59,10 +106,26 @@ def search(config: Config, method: str, dataset: str, budget: int, tasks: int = 
     out = folder.with_suffix(".csv")
     with atomic_path(out) as part:
         table.to_csv(part, index=False)
-    best = {name: table.iloc[0][name] for name in spec.search}
-    told = {"budget": budget, "tasks": tasks, "validation": VALIDATION, "seed": SEED}
-    write_json(folder.with_suffix(".json"), told | {"best": _plain(best)})
+    told = Searched(
+        budget=budget,
+        tasks=tasks,
+        validation=VALIDATION,
+        seed=SEED,
+        ranges={name: _told(where) for name, where in spec.search.items()},
+        own_accuracy=rows[0].get("validation_accuracy"),
+        best_accuracy=float(table.iloc[0]["validation_accuracy"]),
+        best=_plain({name: table.iloc[0][name] for name in spec.search}),
+    )
+    write_json(folder.with_suffix(".json"), told.model_dump())
+    if keep:
+        for suffix in (".csv", ".json"):
+            text = folder.with_suffix(suffix).read_text(encoding="utf-8")
+            write_text(KEPT / dataset / f"{method}{suffix}", text)
     return out
+
+
+def _told(where: SearchRange) -> dict[str, Any]:
+    return where.model_dump(exclude_none=True, exclude_defaults=True)
 
 
 def _refuse(config: Config, spec: MethodSpec, budget: int) -> None:
@@ -116,7 +179,8 @@ def _suggest(trial: Any, name: str, spec: MethodSpec) -> Any:
     where = spec.search[name]
     if where.choices is not None:
         return trial.suggest_categorical(name, where.choices)
-    return trial.suggest_float(name, where.low, where.high, log=where.log)
+    # Two digits say all that a dozen trials can know, and are what the method's YAML will hold.
+    return float(f"{trial.suggest_float(name, where.low, where.high, log=where.log):.2g}")
 
 
 def _own_values(spec: MethodSpec, dataset: str) -> dict[str, Any] | None:

@@ -436,6 +436,36 @@ def test_slcas_alignment_is_the_golden_one(
     assert torch.equal(learner.net.head.weight, t["vit.head.weight"]), "the head is not restored"
 
 
+@pytest.mark.parametrize("name", ["l2p", "dualprompt"])
+def test_prompts_and_keys_start_where_the_authors_do(name: str, stream: TaskStream) -> None:
+    """Uniform in [0, 0.01): from a start of norm one, a short task's pull hardly turns a key."""
+    state = build(name, stream).state_dict()
+    for part in [n for n in state if "prompts" in n or "keys" in n or n.startswith("shared")]:
+        assert 0 <= float(state[part].min()) < 0.001
+        assert 0.009 < float(state[part].max()) < 0.01
+    learner = build(name, stream, start=(-1.0, 1.0))
+    assert min(float(t.min()) for n, t in learner.state_dict().items() if "keys" in n) < -0.9
+
+
+def test_attriclips_rate_falls_to_nothing_within_a_task(stream: TaskStream) -> None:
+    learner = build("attriclip", stream)
+    for task in stream.tasks[:2]:
+        rates = []
+        step = learner.train_step
+
+        def watched(batch: Batch, step: Any = step, rates: list[float] = rates) -> Any:
+            rates.append(learner.optimiser.param_groups[0]["lr"])
+            return step(batch)
+
+        learner.train_step = watched
+        learn(learner, task)
+        learner.train_step = step
+        assert rates[0] == pytest.approx(0.05)
+        assert rates[len(rates) // 2] == pytest.approx(0.025)
+        assert rates == sorted(rates, reverse=True)
+        assert learner.optimiser.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
+
+
 def test_gdumb_trains_on_its_buffer_alone_from_the_pretrained_weights(stream: TaskStream) -> None:
     learner = build("gdumb", stream)
     for task in stream.tasks[:2]:

@@ -66,7 +66,6 @@ TOP = (
     "paper",
     "schema",
     "search",
-    "tuning",
     "watch",
     "workflow",
 )

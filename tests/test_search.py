@@ -11,10 +11,12 @@ from small_stream import CPU, SPEC, prepared, small_stream
 
 from starprompt import config as config_module
 from starprompt import experiment, search
-from starprompt.config import Config, SearchRange
+from starprompt.config import Config, SearchRange, load_method
 from starprompt.continual.record import read_record
 from starprompt.data.stream import TaskStream
 from starprompt.errors import DivergedError, UserError
+from starprompt.grid import Grid
+from starprompt.paper import make_plan
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,6 +26,7 @@ def config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Config:
     """The demo's configuration, its results under a temporary folder."""
     monkeypatch.setattr(config_module, "METHODS", ROOT / "config" / "methods")
     monkeypatch.setattr(search, "RESULTS", tmp_path)
+    monkeypatch.setattr(search, "KEPT", tmp_path / "kept")
     return Config(
         name="t", title="t", datasets=["digits"], methods=["lwf"], seeds=[1993], device="cpu"
     )
@@ -67,6 +70,56 @@ def test_it_finds_the_better_values_and_keeps_every_trial(
     told = json.loads((tmp_path / "search/digits/lwf.json").read_text())
     assert told["best"]["lr"] == pytest.approx(table.iloc[0]["lr"])
     assert (told["budget"], told["tasks"], told["validation"]) == (25, 2, 0.2)
+    assert told["own_accuracy"] == own["validation_accuracy"]
+    assert told["best_accuracy"] == table.iloc[0]["validation_accuracy"]
+    assert told["ranges"]["lr"] == {"low": 0.00003, "high": 0.003, "log": True}
+    assert search.kept_search("digits", "lwf") is None
+
+
+def test_what_is_tried_is_what_the_methods_file_can_hold(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two significant digits: the value that was trained with is the one that is written down."""
+    calls: list[dict[str, Any]] = []
+    pretend(monkeypatch, calls)
+    search.search(config, "lwf", "digits", budget=9)
+    assert all(float(f"{call['lr']:.1e}") == call["lr"] for call in calls)
+
+
+def test_a_kept_search_is_told_under_the_tables(
+    config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calls: list[dict[str, Any]] = []
+    pretend(monkeypatch, calls)
+    config = config.model_copy(update={"methods": ["lwf", "ncm"]})
+    before = Grid(config).paper_depends()
+    assert not [note for note in make_plan(config).notes if "earched" in note]
+    out = search.search(config, "lwf", "digits", budget=3, tasks=2, keep=True)
+    assert (tmp_path / "kept/digits/lwf.csv").read_text() == out.read_text()
+    found = search.kept_search("digits", "lwf")
+    assert found is not None
+    assert found.best.keys() == load_method("lwf").search.keys()
+    notes = " ".join(make_plan(config).notes)
+    assert (
+        "Searched on Handwritten digits, 3 trials each on the first 2 tasks in the class order of "
+        "seed 7, judged on 20% of their training images: LwF (lr, epochs, weight)."
+    ) in notes
+    assert "Not searched on Handwritten digits: NCM (SimpleCIL)." in notes
+    assert Grid(config).paper_depends() != before, "the workflow would not make the tables again"
+    (tmp_path / "kept/digits/lwf.json").write_text('{"budget": 3}')
+    with pytest.raises(UserError, match=r"lwf\.json"):
+        make_plan(config)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config" / "tuning").glob("*/*.json")))
+def test_a_methods_file_holds_what_its_kept_search_found(path: Path) -> None:
+    found = search.kept_search(path.parent.name, path.stem, ROOT / "config" / "tuning")
+    assert found is not None
+    values = load_method(path.stem).resolve(path.parent.name)
+    assert {name: values[name] for name in found.best} == found.best
+    trials = pd.read_csv(path.with_suffix(".csv"))
+    assert len(trials) == found.budget
+    assert trials["validation_accuracy"].max() == found.best_accuracy
 
 
 def test_the_same_search_asks_for_the_same_trials(
