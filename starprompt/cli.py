@@ -1,6 +1,7 @@
 """The command line. Every step of the workflow is one of these commands and works without it."""
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +26,10 @@ app.add_typer(weights_app, name="weights", help="Backbone weights: where, verify
 ConfigOption = Annotated[Path, typer.Option("--config", help="Experiment, as config/demo.yaml.")]
 DatasetOption = Annotated[str, typer.Option("--dataset", help="Name of a data set.")]
 MethodOption = Annotated[str, typer.Option("--method", help="Name of a method.")]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")]
+GpuOption = Annotated[
+    int | None, typer.Option("--gpu", min=0, help="GPUs to lease, instead of the experiment's.")
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the run and of the class order.")]
 
 
@@ -42,12 +47,15 @@ def check_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
 def embed_command(
     dataset: DatasetOption,
     config: ConfigOption = Path("config/demo.yaml"),
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    threads: ThreadsOption = None,
+    gpu: GpuOption = None,
 ) -> None:
     """Compute CLIP's features of a prepared data set's clean images, once for all runs."""
+    experiment = _loaded(config, threads, gpu)
+    _settle(experiment, f"embedding of {dataset}")
     from starprompt.experiment import embed
 
-    out = embed(_loaded(config, threads), dataset)
+    out = embed(experiment, dataset)
     typer.echo(f"wrote {out}")
 
 
@@ -57,13 +65,15 @@ def run_command(
     method: MethodOption,
     seed: SeedOption,
     config: ConfigOption = Path("config/demo.yaml"),
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    threads: ThreadsOption = None,
+    gpu: GpuOption = None,
 ) -> None:
     """Train and test one method on one data set under one seed."""
-    experiment = _loaded(config, threads)
+    experiment = _loaded(config, threads, gpu)
     load_method(method)
     if dataset not in experiment.datasets:
         raise unknown_name(f"data set of {config}", dataset, experiment.datasets)
+    _settle(experiment, f"{method} on {dataset}")
     from starprompt.experiment import run
 
     cell = Run(dataset, method, seed)
@@ -161,10 +171,12 @@ def tune_command(
     keep: Annotated[
         bool, typer.Option("--keep", help="Put table and outcome under config/tuning too.")
     ] = False,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    threads: ThreadsOption = None,
+    gpu: GpuOption = None,
 ) -> None:
     """Choose a method's hyperparameters on a part of the training images, never the test split."""
-    experiment = _loaded(config, threads)
+    experiment = _loaded(config, threads, gpu)
+    _settle(experiment, f"search for {method}")
     from starprompt.search import search
 
     if dataset not in experiment.datasets:
@@ -174,9 +186,19 @@ def tune_command(
     typer.echo(f"the table is {out}, best first")
 
 
-def _loaded(config: Path, threads: int | None) -> Config:
-    experiment = load_config(config)
-    return experiment if threads is None else experiment.model_copy(update={"threads": threads})
+def _loaded(config: Path, threads: int | None, gpu: int | None) -> Config:
+    given = {"threads": threads, "gpu": gpu}
+    update = {key: value for key, value in given.items() if value is not None}
+    return load_config(config).model_copy(update=update)
+
+
+def _settle(experiment: Config, what: str) -> None:
+    """Threads and device of this process: to be settled before torch is imported."""
+    from starprompt.continual.leases import lease
+
+    for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB"):
+        os.environ[f"{library}_NUM_THREADS"] = str(experiment.threads)
+    lease(0 if experiment.device == "cpu" else experiment.gpu, experiment.runs_per_gpu, what)
 
 
 def main() -> None:

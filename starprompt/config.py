@@ -66,7 +66,10 @@ class Config(_Model):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "tf32", "bf16"] = "float32"
     threads: int = Field(default=1, ge=1, description="CPU threads of one run")
-    gpu: int = Field(default=0, ge=0, description="GPUs that one run asks Snakemake for")
+    gpu: int = Field(default=0, ge=0, description="GPUs that one run leases; 0: it uses the CPU")
+    runs_per_gpu: int = Field(
+        default=1, ge=1, le=64, description="runs that may share a GPU, for small ones"
+    )
     mem_mb: int = Field(default=3000, ge=100, description="memory of one run, MB")
     runtime: int = Field(default=60, ge=1, description="minutes that one run may take")
     signatures: Thresholds = Field(
@@ -91,6 +94,12 @@ class Config(_Model):
     def _compared_with_something(self) -> "Config":
         if self.ablations and FULL_METHOD not in self.methods:
             raise ValueError(f"ablations are compared with {FULL_METHOD}: name it under methods")
+        return self
+
+    @model_validator(mode="after")
+    def _cuda_needs_a_gpu(self) -> "Config":
+        if self.device == "cuda" and self.gpu == 0:
+            raise ValueError("device: cuda needs a GPU: write gpu: 1, or device: auto")
         return self
 
     def runs(self) -> Iterator[Run]:

@@ -27,6 +27,7 @@ from starprompt.config import (
 from starprompt.continual.devices import pick_device, use_threads
 from starprompt.continual.header import RunHeader, describe_stream
 from starprompt.continual.learner import Setting
+from starprompt.continual.leases import begin_run
 from starprompt.continual.record import MethodRecord, RunRecord, read_record
 from starprompt.continual.runner import run as run_learner
 from starprompt.data.features import Features
@@ -144,6 +145,7 @@ def run(
             "stream_digest": stream.digest,
         },
     )
+    begin_run()
     with products(config.precision):
         return run_learner(
             lambda: learner_class(method)(hp, setting),

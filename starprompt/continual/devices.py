@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from starprompt.continual.leases import describe_lease
 from starprompt.errors import UserError, unknown_name
 
 
@@ -73,7 +74,7 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 def describe_device(device: torch.device) -> dict[str, Any]:
-    """What the record says of the device: type, name, threads, and memory for a GPU."""
+    """What the record says of the device: type, name, threads, memory of a GPU, and its lease."""
     about: dict[str, Any] = {
         "type": device.type,
         "name": cpu_name(),
@@ -89,6 +90,8 @@ def describe_device(device: torch.device) -> dict[str, Any]:
             "capability": f"{properties.major}.{properties.minor}",
             "cuda": torch.version.cuda,
         }
+    if (lease := describe_lease()) is not None:
+        about["lease"] = lease
     return about
 
 

@@ -22,7 +22,7 @@ rule embed:
         "../envs/starprompt.yaml"
     shell:
         "python -m starprompt.cli embed --config {params.config} --dataset {wildcards.dataset}"
-        " --threads {threads} > {log} 2>&1"
+        " --threads {threads} --gpu {resources.gpu} > {log} 2>&1"
 
 
 # The weights that come with the package, from nothing: `snakemake tiny_pair`.

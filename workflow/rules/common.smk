@@ -37,6 +37,11 @@ def in_report(files, caption, category):
 
 GRID = checked_grid()
 
+# `--resources gpu=4` counts devices, Snakemake jobs: where N runs share a device, N times as many.
+if workflow.is_main_process and GRID.config.runs_per_gpu > 1:
+    if isinstance(limit := getattr(workflow.global_resources.get("gpu"), "value", None), int):
+        workflow.register_resource("gpu", limit * GRID.config.runs_per_gpu)
+
 # Jobs find this environment's commands even where nobody activated it. In a conda environment of
 # Snakemake's own, that environment's commands are meant.
 if not workflow.deployment_settings.deployment_method:

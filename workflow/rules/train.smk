@@ -23,7 +23,8 @@ rule train:
         "../envs/starprompt.yaml"
     shell:
         "python -m starprompt.cli run --config {params.config} --dataset {wildcards.dataset}"
-        " --method {wildcards.method} --seed {wildcards.seed} --threads {threads} > {log} 2>&1"
+        " --method {wildcards.method} --seed {wildcards.seed} --threads {threads}"
+        " --gpu {resources.gpu} > {log} 2>&1"
 
 
 rule runs:
