@@ -7,7 +7,7 @@ are checked against its learner's own model by :func:`check_hyperparameters`, wh
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     BaseModel,
@@ -65,6 +65,11 @@ class Config(_Model):
     backbones: BackboneNames = BackboneNames()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "tf32", "bf16"] = "float32"
+    micro_batch: Literal["auto"] | Annotated[StrictInt, Field(ge=1)] = Field(
+        default="auto",
+        description="images of a batch at a time; auto: the whole batch where memory suffices",
+    )
+    compile: bool = Field(default=False, description="let torch.compile make the towers' kernels")
     threads: int = Field(default=1, ge=1, description="CPU threads of one run")
     gpu: int = Field(default=0, ge=0, description="GPUs that one run leases; 0: it uses the CPU")
     runs_per_gpu: int = Field(

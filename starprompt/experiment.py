@@ -122,6 +122,8 @@ def run(
         ),
         keys=keys_folder,
         precision=config.precision,
+        micro_batch=config.micro_batch,
+        compile=config.compile,
     )
     backbones = _backbones(config, method, clip)
     keys = _keys_record(method, keys_folder)

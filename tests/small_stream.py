@@ -13,6 +13,7 @@ from starprompt.backbones.clip import load_clip
 from starprompt.backbones.embedding import write_embedding
 from starprompt.backbones.vit import load_vit, vit_normalisation
 from starprompt.continual.learner import Learner, Setting
+from starprompt.continual.memory import MicroBatch
 from starprompt.continual.seeding import seed_everything
 from starprompt.data.registry import load_dataset_spec
 from starprompt.data.store import PreparedDataset, Split
@@ -76,6 +77,7 @@ def make(
     keys: Path | None = None,
     *,
     precision: str = "float32",
+    micro_batch: MicroBatch = "auto",
     **hp: Any,
 ) -> Learner:
     """A learner on the tiny pair, set up as the runner does it."""
@@ -89,6 +91,7 @@ def make(
         vit_normalisation=vit_normalisation("tiny"),
         keys=keys,
         precision=precision,
+        micro_batch=micro_batch,
     )
     return learner(learner.Hyperparameters(**hp), setting)
 

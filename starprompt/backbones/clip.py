@@ -11,6 +11,7 @@ from open_clip.transformer import text_global_pool
 from torch import Tensor, nn
 
 from starprompt.backbones import checkpoints, weights
+from starprompt.backbones.activations import Activations, clip_activations
 from starprompt.backbones.names import parse_clip
 from starprompt.backbones.preprocess import CLIP_STATISTICS, ChannelStatistics, fit_view
 from starprompt.errors import UserError
@@ -130,6 +131,10 @@ class FrozenClip(nn.Module):
         if self._digest is None:
             self._digest = weights.digest(self._weights_file, self.model)
         return self._digest
+
+    def activations(self) -> Activations:
+        """What an image takes in the image tower, which keeps nothing."""
+        return clip_activations(self.model.visual, self.image_size, self.precision)
 
     # --- images
 

@@ -20,6 +20,7 @@ from timm.layers.attention import Attention
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
+from starprompt.backbones.activations import Activations, vit_activations
 from starprompt.errors import UserError
 from starprompt.precision import in_tower
 
@@ -68,6 +69,16 @@ class PromptedViT(nn.Module):
     def precision(self) -> str:
         """Of the products, as the transformer was loaded (``starprompt.precision``)."""
         return getattr(self.vit, "precision", "float32")
+
+    def activations(self, residual: bool = False, prefix_length: int = 0) -> Activations:
+        """What an image takes in it, with residuals from the first block on, or with prefixes;
+        by default with any other prompts."""
+        return vit_activations(
+            self.vit,
+            self.precision,
+            prompted_before_attention=not residual,
+            prefix_length=prefix_length,
+        )
 
     def forward(self, images: Tensor, injections: Sequence[Injection] | None = None) -> Tensor:
         """Final-norm [CLS] feature of normalised images.

@@ -1,6 +1,7 @@
 """timm's plain VisionTransformer, with pretrained weights, ready for prompts to be put into it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from starprompt.backbones import checkpoints, weights
+from starprompt.backbones.activations import Activations, vit_activations
 from starprompt.backbones.names import parse_vit
 from starprompt.backbones.preprocess import ChannelStatistics
 from starprompt.errors import UserError
@@ -28,6 +30,12 @@ class TowerViT(VisionTransformer):
         with in_tower(self.precision, x.device):
             out = super().forward(x, *args, **options)
         return out.float() if out.dtype == torch.bfloat16 else out
+
+    def activations(self) -> Activations:
+        """What an image takes in it; frozen, it keeps nothing."""
+        trained = any(parameter.requires_grad for parameter in self.parameters())
+        found = vit_activations(self, self.precision, trained=trained)
+        return found if trained else replace(found, kept=0)
 
 
 def load_vit(

@@ -53,6 +53,7 @@ class TaskOutcome(BaseModel):
     parameters: dict[str, int]
     peak_memory_bytes: int
     signatures: dict[str, float] = {}
+    memory: dict[str, int] = {}
     digests: dict[str, str] = {}
 
 

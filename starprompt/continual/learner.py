@@ -13,8 +13,9 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor
+from torch import Tensor, nn
 
+from starprompt.continual.memory import MemoryNeed, MicroBatch, need_of_modules
 from starprompt.data.batch import Batch, StreamInfo
 from starprompt.data.stream import Task
 
@@ -43,6 +44,8 @@ class Setting:
     vit_normalisation: Callable[[Tensor], Tensor]
     keys: Path | None = None
     precision: str = "float32"
+    micro_batch: MicroBatch = "auto"
+    compile: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ class Learner(ABC):
     hp: Any
     setting: Setting
     last_selection: Selection | None = field(default=None, init=False)
+    #: images of a batch at a time, where memory is short; None: the whole batch
+    micro_batch: int | None = field(default=None, init=False)
 
     Hyperparameters: ClassVar[type[BaseHyperparameters]] = BaseHyperparameters
     #: what the runner puts into training and test batches: "images", "features"
@@ -85,6 +90,8 @@ class Learner(ABC):
     test_inputs: ClassVar[tuple[str, ...]] = ("images",)
     #: whether training images are augmented
     augment: ClassVar[bool] = True
+    #: whether ``train_step`` can work through its batch ``micro_batch`` images at a time
+    splits_batches: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self.setup()
@@ -138,6 +145,15 @@ class Learner(ABC):
         analyses know are in docs/analysis.md.
         """
         return {}
+
+    def memory_need(self) -> MemoryNeed:
+        """Bytes that learning needs at most, asked for once, before the first task.
+
+        By default those of the modules among the learner's attributes, the trained ones by Adam.
+        """
+        view = 3 * self.setting.stream.image_size**2 * 4 if "images" in self.train_inputs else 0
+        modules = [value for value in vars(self).values() if isinstance(value, nn.Module)]
+        return need_of_modules(modules, view, self.batch_size)
 
     def parameter_counts(self) -> dict[str, int]:
         """Numbers for the record: "trained", parameters that training changes, and where there

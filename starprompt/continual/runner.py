@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 from tqdm import tqdm
 
-from starprompt.continual import checkpoint, devices
+from starprompt.continual import checkpoint, devices, memory
 from starprompt.continual.checkpoint import TaskOutcome, WorkFolder
 from starprompt.continual.cost import forward_operations
 from starprompt.continual.environment import git_revision, versions
@@ -127,6 +127,7 @@ def _learn_all(
     devices.reset_peak_memory(device)
     seed_everything(seed, "setup")
     learner = make_learner()
+    planned = plan_memory(learner, device, header.where)
     if work.outcomes:
         learner.load_state_dict(checkpoint.load_state(work.state_path(), device))
         logger.info(
@@ -154,9 +155,25 @@ def _learn_all(
             parameters=parameters,
             peak_memory_bytes=peak_memory,
             signatures=signatures,
+            memory=planned,
         )
         work.save(outcome, state, evaluation, diagnostics)
         _log(where, outcome)
+
+
+def plan_memory(learner: Learner, device: torch.device, where: str) -> dict[str, int]:
+    """Say what the run needs and what there is, and split the learner's batches if need be."""
+    plan = memory.plan(
+        learner.memory_need(),
+        memory.available_bytes(device),
+        learner.batch_size,
+        learner.setting.micro_batch,
+        splits=learner.splits_batches,
+        where=where,
+        device=device,
+    )
+    learner.micro_batch = None if plan.micro_batch >= plan.batch else plan.micro_batch
+    return plan.numbers()
 
 
 def _learn(
@@ -238,7 +255,7 @@ def _record(
         finished=checkpoint.now(),
         attempts=work.attempts,
         fingerprint=fingerprint,
-        extra=dict(header.settings),
+        extra=header.settings | {"memory": outcomes[-1].memory},
     )
 
 

@@ -1,6 +1,7 @@
 """What a learner is handed at a time, and what it is told about the stream it will see."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -29,6 +30,17 @@ class Batch:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def split(self, size: int) -> list["Batch"]:
+        """Itself, if it has no more than ``size`` images, else parts of so many, the last fewer."""
+        if size >= len(self):
+            return [self]
+        fields = (self.ids, self.labels, self.images, self.clip, self.query)
+        parts = [
+            [None] * -(-len(self) // size) if field is None else field.split(size)
+            for field in fields
+        ]
+        return [Batch(*part) for part in zip(*parts, strict=True)]
+
     def to(self, device: torch.device) -> "Batch":
         """The same batch on ``device``."""
 
@@ -44,6 +56,15 @@ class Batch:
         )
 
 
+@lru_cache(maxsize=64)
+def _column(
+    values: tuple[float, float, float], device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """(1,3,1,1) of ``values``, kept: making it anew would copy from the host at every step."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, device=device, dtype=dtype).view(1, 3, 1, 1)
+
+
 @dataclass(frozen=True)
 class Normalisation:
     """Per-channel statistics that a view is normalised with: (view - mean) / std."""
@@ -53,9 +74,8 @@ class Normalisation:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Normalise (B,3,H,W) images in [0, 1]."""
-        mean = torch.tensor(self.mean, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
-        std = torch.tensor(self.std, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
-        return (images - mean) / std
+        mean = _column(self.mean, images.device, images.dtype)
+        return (images - mean) / _column(self.std, images.device, images.dtype)
 
 
 @dataclass(frozen=True)

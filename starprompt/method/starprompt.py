@@ -17,6 +17,7 @@ of the algorithm, as the released code runs it (`models/starprompt.py`, `end_to_
 
 import copy
 import math
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 
 from starprompt.continual.cost import COUNTED, operations
 from starprompt.continual.learner import BaseHyperparameters, Learner, Selection
+from starprompt.continual.memory import MemoryNeed
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
 from starprompt.errors import UserError
@@ -79,6 +81,7 @@ class StarPrompt(Learner):
         replay_batch_size: int = Field(default=128, ge=1)
 
     test_inputs: ClassVar[tuple[str, ...]] = ("images", "features")
+    splits_batches: ClassVar[bool] = True
     hp: Any
 
     @property
@@ -149,25 +152,43 @@ class StarPrompt(Learner):
             group["lr"] = self.hp.lr * cosine_factor(epoch, self.epochs)
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
-        query = self._training_query(batch)
-        features, _ = self._features(batch, query)
-        labels = batch.labels - self.net.pool.past
-        logits = self.net.masked_logits(features)
-        cross_entropy = F.cross_entropy(logits, labels)
-        orthogonality = self.net.pool.orthogonality()
-        loss = cross_entropy + self.hp.orthogonality * orthogonality
-        if self.keys is None:
-            own_key = self.seen_keys()[batch.labels]
-            loss = loss + self.hp.pull * (1 - F.cosine_similarity(query, own_key)).mean()
         self.optimiser.zero_grad()
-        loss.backward()
+        losses = self.gradients(batch)
         self.optimiser.step()
-        return {
-            "loss": loss,
-            "cross_entropy": cross_entropy,
-            "orthogonality": orthogonality,
-            "accuracy": (logits.argmax(dim=1) == labels).float().mean(),
-        }
+        return losses
+
+    def gradients(self, batch: Batch) -> dict[str, Tensor]:
+        """Add the loss's gradients for ``batch``, micro-batch by micro-batch; the losses.
+
+        Each micro-batch weighs by its size in what is a mean over images; the orthogonality term,
+        which is not, enters once.
+        """
+        sums: dict[str, Tensor] = {}
+        for number, part in enumerate(batch.split(self.micro_batch or len(batch))):
+            share = len(part) / len(batch)
+            query = self._training_query(part)
+            features, _ = self._features(part, query)
+            labels = part.labels - self.net.pool.past
+            logits = self.net.masked_logits(features)
+            cross_entropy = share * F.cross_entropy(logits, labels)
+            loss = cross_entropy
+            terms = {"cross_entropy": cross_entropy}
+            if number == 0:
+                terms["orthogonality"] = self.net.pool.orthogonality()
+                loss = loss + self.hp.orthogonality * terms["orthogonality"]
+            if self.keys is None:
+                own_key = self.seen_keys()[part.labels]
+                pull = (1 - F.cosine_similarity(query, own_key)).mean()
+                loss = loss + share * self.hp.pull * pull
+            loss.backward()
+            terms |= {
+                "loss": loss,
+                "accuracy": share * (logits.argmax(dim=1) == labels).float().mean(),
+            }
+            for name, value in terms.items():
+                value = value.detach()
+                sums[name] = sums[name] + value if name in sums else value
+        return {name: sums[name] for name in ("loss", "cross_entropy", "orthogonality", "accuracy")}
 
     def _training_query(self, batch: Batch) -> Tensor:
         """(B, d): CLIP sees the same augmented view as the ViT, with its own normalisation."""
@@ -309,6 +330,36 @@ class StarPrompt(Learner):
             self.free_keys.data.copy_(state["free_keys"])
         else:
             self.keys.reveal(self.seen)
+
+    def memory_need(self) -> MemoryNeed:
+        """Beside the towers: prompts, query weights and their retrieval, and the mixtures."""
+        stream, pool = self.setting.stream, self.net.pool
+        classes, dim, query_dim = stream.n_classes, self.net.vit.dim, self.clip.dim
+        current = max(b - a for a, b in pairwise((0, *stream.task_ends)))
+        layers, prompt = len(pool.prompts), pool.prompts[0, 0].numel()
+        view = 3 * stream.image_size**2 * 4
+        prefix = pool.prefix_length if pool.injection == "prefix" else 0
+        vit = self.net.vit.activations(residual=not prefix, prefix_length=prefix)
+        clip = self.clip.activations()
+        frozen = [self.clip, self.net.vit]
+        learned = 4 * (layers * current * (prompt + query_dim) + classes * (dim + 1))
+        return MemoryNeed(
+            parameters=sum(t.nbytes for m in frozen for t in (*m.parameters(), *m.buffers()))
+            + pool.prompts.nbytes
+            + pool.query_weights.nbytes
+            + 4 * classes * (query_dim + self.hp.components * (2 * dim + 1)),
+            # as parameters, their gradients and Adam's two moments
+            learning=4 * learned,
+            step=3 * self.batch_size * view
+            + vit.constant
+            + clip.constant
+            + 4 * layers * query_dim * (2 * classes + 4 * current),
+            # two normalised views; similarities; what is gathered, weighed and injected
+            image=2 * view
+            + vit.kept
+            + max(vit.passing, clip.passing)
+            + 4 * layers * (6 * classes + 6 * prompt),
+        )
 
     def parameter_counts(self) -> dict[str, int]:
         pool, head = self.net.pool, self.net.head
