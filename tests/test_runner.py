@@ -118,6 +118,9 @@ def test_the_files_agree_with_each_other(tmp_path: Path) -> None:
     ]
     assert all(set(loss.losses) == {"loss", "norm"} for loss in record.losses)
     assert [times.steps for times in record.times] == [6, 6, 6]
+    for times in record.times:
+        assert times.step_operations >= 2 * 2 * 8 * 6 * 48  # forward, and the weights' gradient
+        assert times.operations_a_second == pytest.approx(6 * times.step_operations / times.train)
     linear = 6 * 48 + 6
     assert record.parameters == {"trained": linear, "operations": 2 * 6 * 48}
     assert record.attempts == 1 and record.peak_memory_bytes > 2**20
@@ -175,6 +178,7 @@ class WithoutSteps(ToyLearner):
 def test_a_method_without_epochs_takes_no_step(tmp_path: Path) -> None:
     record = run_toy(tmp_path, WithoutSteps, epochs=0)
     assert record.losses == [] and all(times.steps == 0 for times in record.times)
+    assert all(times.operations_a_second is None for times in record.times)
 
 
 @pytest.mark.parametrize("bad", [(0, 0, 0), (1, 1, 2), (2, 0, 1)])

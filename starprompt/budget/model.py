@@ -69,6 +69,7 @@ class Cost:
     images         by phase, how often an image is read and goes through a network
     operations     floating-point, by part: vit/forward, vit/backward, clip/image, clip/text, other
     phases         seconds by phase
+    step_operations  of one training step of a whole batch, by task; zeros without such steps
     bytes_read     pixels and cached features
     device_bytes   peak, on a GPU; on a CPU part of host_bytes
     host_bytes     peak of the process, without the memory map's pages, which can be given back
@@ -89,6 +90,7 @@ class Cost:
     host_bytes: float
     parameters: dict[str, float]
     disk: dict[str, float]
+    step_operations: tuple[float, ...] = ()
     assumed: tuple[str, ...] = ()
 
     @property
@@ -239,8 +241,10 @@ class _Run:
         hyperparameters = self.spec.resolve(self.data.name)
         parameters = dict.fromkeys(("trained", "stored"), 0.0)
         largest, remembered = 0.0, 0.0
+        step_operations = []
         for task in self._tasks():
             names = {**hyperparameters, **self._names(), **task}
+            step_operations.append(self._step(names))
             for phase in [*self.facts.phases, self.facts.test]:
                 total = phases.setdefault(phase.name, PhaseCost())
                 items = self._add(phase, names, total)
@@ -273,6 +277,7 @@ class _Run:
             host_bytes=self.machine.host(device, weights["loaded"]) + buffer,
             parameters=parameters,
             disk={"run": kept + buffer, "diagnostics": self._diagnostics_bytes()},
+            step_operations=tuple(step_operations),
             assumed=(*self.data.assumed, *([self.facts.assumed] if self.facts.assumed else [])),
         )
 
@@ -333,6 +338,14 @@ class _Run:
         for part, count in operations.items():
             total.operations[part] += count
         return items
+
+    def _step(self, names: dict[str, Any]) -> float:
+        """Operations of a whole batch's step in one task."""
+        return sum(
+            sum(self._operations(phase, names, evaluate(phase.batch, names), 1)[0].values())
+            for phase in self.facts.phases
+            if phase.name == "training"
+        )
 
     def _operations(
         self, phase: Phase, names: dict[str, Any], items: float, steps: float

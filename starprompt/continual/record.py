@@ -71,12 +71,22 @@ class StreamRecord(_Part):
 
 
 class TaskTimes(_Part):
-    """Seconds of one trained task."""
+    """Seconds of one trained task, and what a step of it computes."""
 
     train: float
     end: float
     evaluate: float
     steps: int
+    step_operations: int = Field(
+        default=0,
+        description="floating-point, of one step of a whole batch; 0 where nothing learns by steps",
+    )
+
+    @property
+    def operations_a_second(self) -> float | None:
+        """Sustained while training, input included; None where nothing was counted."""
+        counted = self.step_operations * self.steps
+        return counted / self.train if counted and self.train > 0 else None
 
 
 class EpochLosses(_Part):

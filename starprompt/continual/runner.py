@@ -15,6 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,7 +26,7 @@ from tqdm import tqdm
 
 from starprompt.continual import checkpoint, devices, memory
 from starprompt.continual.checkpoint import TaskOutcome, WorkFolder
-from starprompt.continual.cost import forward_operations
+from starprompt.continual.cost import StepCounter, forward_operations
 from starprompt.continual.environment import git_revision, versions
 from starprompt.continual.evaluation import Evaluation, evaluate
 from starprompt.continual.header import RunHeader
@@ -182,7 +183,7 @@ def _learn(
     """One task, from begin_task to end_task."""
     started = time.perf_counter()
     losses: list[EpochLosses] = []
-    steps = 0
+    steps, counter = 0, StepCounter()
     learner.begin_task(task)
     bar = tqdm(
         total=learner.epochs * -(-len(task.train) // learner.batch_size),
@@ -203,7 +204,7 @@ def _learn(
                 shuffle=True,
             )
             for step, batch in enumerate(batches):
-                watch.add(step, learner.train_step(batch))
+                watch.add(step, counter.take(partial(learner.train_step, batch)))
                 bar.update()
                 steps += 1
             means = watch.means()
@@ -214,7 +215,13 @@ def _learn(
     learner.end_task(task)
     devices.synchronize(device)
     ended = time.perf_counter()
-    times = TaskTimes(train=trained - started, end=ended - trained, evaluate=0.0, steps=steps)
+    times = TaskTimes(
+        train=trained - started,
+        end=ended - trained,
+        evaluate=0.0,
+        steps=steps,
+        step_operations=counter.operations,
+    )
     return times, losses
 
 
