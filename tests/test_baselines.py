@@ -33,6 +33,7 @@ from baselines.ncm import NCM
 from baselines.ranpac import RanPAC
 from baselines.slca import SLCA
 from starprompt.backbones.clip import load_clip
+from starprompt.continual.cost import forward_operations, operations
 from starprompt.continual.evaluation import evaluate
 from starprompt.continual.learner import Learner
 from starprompt.data.batch import Batch
@@ -464,6 +465,18 @@ def test_attriclips_rate_falls_to_nothing_within_a_task(stream: TaskStream) -> N
         assert rates[len(rates) // 2] == pytest.approx(0.025)
         assert rates == sorted(rates, reverse=True)
         assert learner.optimiser.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
+
+
+def test_an_image_costs_attriclip_a_text_of_every_class(stream: TaskStream) -> None:
+    """However many images of a batch chose the same prompts and share their texts."""
+    learner = build("attriclip", stream)
+    learn(learner, stream.tasks[0])
+    one, both = stream.test_tasks[0], images_of(learner, stream, 0)
+    alone = operations(lambda: learner.predict(next(iter(one.batches(1, inputs=("features",))))))
+    images = next(iter(one.batches(1))).images
+    tower = operations(lambda: learner.clip.encode_images(images))
+    assert forward_operations(learner, one) == alone + tower
+    assert operations(lambda: learner.predict(both)) < len(both) * alone
 
 
 def test_gdumb_trains_on_its_buffer_alone_from_the_pretrained_weights(stream: TaskStream) -> None:

@@ -84,12 +84,13 @@ class StepCounter:
 def forward_operations(learner: Learner, test: TaskData) -> int:
     """Floating-point operations that predicting one image takes, all encoders included.
 
-    CLIP features come from a cache here; a new image would have to go through CLIP, so its image
-    tower is counted for every method that asks for them.
+    One image alone, because a method may let the images of a batch share what it computes. CLIP
+    features come from a cache here; a new image would have to go through CLIP, so its image tower
+    is counted for every method that asks for them.
     """
-    batch = next(iter(test.batches(COUNTED, inputs=learner.test_inputs)))
+    batch = next(iter(test.batches(1, inputs=learner.test_inputs)))
     count = operations(lambda: learner.predict(batch))
     if "features" in learner.test_inputs:
-        images = next(iter(test.batches(COUNTED, inputs=("images",)))).images
+        images = next(iter(test.batches(1, inputs=("images",)))).images
         count += operations(lambda: learner.setting.clip().encode_images(images))
-    return round(count / len(batch))
+    return count
