@@ -23,6 +23,7 @@ demo: $(STAMP) ## train the embedded demo through Snakemake and make its tables 
 baselines: $(STAMP) ## train every competitor on the demo and make the tables that compare them
 	$(BIN)/starprompt check --config config/demo-baselines.yaml
 	$(WORKFLOW) --configfile config/demo-baselines.yaml
+	$(BIN)/starprompt compare --config config/demo-baselines.yaml
 	@echo "Tables are in results/demo-baselines/tables, figures in results/demo-baselines/figures."
 	@cat results/demo-baselines/tables/accuracy.md 2>/dev/null || true
 

@@ -14,6 +14,7 @@ class MethodRow:
 
     bound      an upper or lower bound: shown, but never the best of its column
     rehearsal  keeps images of past tasks: marked with a dagger
+    group      what kind of method it is, as its YAML says
     """
 
     name: str
@@ -21,6 +22,7 @@ class MethodRow:
     description: str
     bound: bool = False
     rehearsal: bool = False
+    group: str = ""
 
     @property
     def heading(self) -> str:

@@ -60,13 +60,20 @@ def open_analyses(config: Config, results: Path = RESULTS) -> "Analyses":
 
 
 def limits(config: Config) -> list[str]:
-    """How far answers of this experiment reach, in sentences for its findings."""
+    """How far answers about the variants reach, in sentences for an experiment's findings."""
+    return [
+        *reach(config),
+        "The variants share the full method's hyperparameters; none was tuned for itself, so a "
+        "variant may be worse here for want of tuning.",
+    ]
+
+
+def reach(config: Config) -> list[str]:
+    """How far any answer of this experiment reaches."""
     seeds, datasets = len(config.seeds), len(config.datasets)
     said = [
         f"{seeds} {_plural('seed', seeds)} on {datasets} data {_plural('set', datasets)}: "
         "intervals over so few runs are wide, and differences of a point or two mean nothing.",
-        "The variants share the full method's hyperparameters; none was tuned for itself, so a "
-        "variant may be worse here for want of tuning.",
     ]
     if config.backbones.clip == "tiny" or config.backbones.vit == "tiny":
         said.insert(

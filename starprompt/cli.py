@@ -152,6 +152,15 @@ def cost_command(
         typer.echo(report.parts_as_text(found) if parts else report.as_text(found))
 
 
+@app.command("compare")
+def compare_command(config: ConfigOption = Path("config/demo-baselines.yaml")) -> None:
+    """Write how an experiment's methods compare, err and choose prompts: docs/findings-NAME.md."""
+    from starprompt.comparison import make_comparison
+
+    for path in make_comparison(config):
+        typer.echo(f"wrote {path}")
+
+
 @app.command("docs")
 def docs_command() -> None:
     """Write docs/methods.md and docs/references.bib from the methods' and data sets' files."""

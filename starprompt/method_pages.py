@@ -121,7 +121,7 @@ def _variant(spec: MethodSpec) -> str:
     """One paragraph: what differs from the method that it extends."""
     own = read_yaml(METHODS / f"{spec.name}.yaml")
     changed = own.get("hyperparameters", {})
-    differs = ", ".join(f"`{name}: {_value(value)}`" for name, value in changed.items())
+    differs = ", ".join(f"`{name}: {shown_value(value)}`" for name, value in changed.items())
     text = f"**{spec.title}** (`{spec.name}`), as `{own['extends']}`"
     text += f" with {differs}." if differs else "."
     return f"{text} {spec.description} {_facts(spec)}"
@@ -147,8 +147,8 @@ def _search(spec: MethodSpec, dataset: str) -> str | None:
     """What a kept search tried and found."""
     if (found := kept_search(dataset, spec.name)) is None:
         return None
-    where = "; ".join(f"`{name}` {_range(limits)}" for name, limits in found.ranges.items())
-    best = ", ".join(f"`{name}` {_value(value)}" for name, value in found.best.items())
+    where = "; ".join(f"`{name}` {shown_range(limits)}" for name, limits in found.ranges.items())
+    best = ", ".join(f"`{name}` {shown_value(value)}" for name, value in found.best.items())
     own = "diverged" if found.own_accuracy is None else f"{found.own_accuracy:.1f}%"
     return (
         f"Search ({dataset}): {where}; {found.budget} trials on the first {found.tasks} tasks, "
@@ -157,10 +157,11 @@ def _search(spec: MethodSpec, dataset: str) -> str | None:
     )
 
 
-def _range(limits: dict[str, Any]) -> str:
+def shown_range(limits: dict[str, Any]) -> str:
+    """Where a search looked for one hyperparameter, in words."""
     if "choices" in limits:
-        return f"of {_value(limits['choices'])}"
-    return f"{_value(limits['low'])} to {_value(limits['high'])}"
+        return f"of {shown_value(limits['choices'])}"
+    return f"{shown_value(limits['low'])} to {shown_value(limits['high'])}"
 
 
 def _hyperparameters(spec: MethodSpec) -> str:
@@ -170,12 +171,12 @@ def _hyperparameters(spec: MethodSpec) -> str:
     for name, field in fields.items():
         value = spec.hyperparameters.get(name, field.get_default(call_default_factory=True))
         elsewhere = ", ".join(
-            f"{dataset} {_value(values[name])}"
+            f"{dataset} {shown_value(values[name])}"
             for dataset, values in spec.datasets.items()
             if name in values
         )
         meaning = field.description or ""
-        cells = (f"`{name}`", _value(value), elsewhere, meaning, spec.sources.get(name, ""))
+        cells = (f"`{name}`", shown_value(value), elsewhere, meaning, spec.sources.get(name, ""))
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     if not rows:
         return ""
@@ -186,9 +187,10 @@ def _hyperparameters(spec: MethodSpec) -> str:
     return "\n".join([*head, *rows])
 
 
-def _value(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """A hyperparameter's value for reading."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(map(_value, value)) or "none"
+        return ", ".join(map(shown_value, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -111,4 +111,5 @@ def _row(spec: MethodSpec) -> "MethodRow":
         description=spec.description,
         bound=spec.group == "bound",
         rehearsal=spec.rehearsal,
+        group=spec.group,
     )

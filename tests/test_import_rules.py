@@ -60,6 +60,7 @@ TOP = (
     "ablation_grid",
     "ablations",
     "cli",
+    "comparison",
     "experiment",
     "grid",
     "method_pages",
