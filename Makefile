@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 DEMO := $(if $(QUICK),demo-quick,demo)
 WORKFLOW := $(BIN)/python -m starprompt.workflow --cores all
 
-.PHONY: demo baselines ablations test check fix clean help
+.PHONY: demo baselines ablations test test-slurm check fix clean help
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,8 +33,11 @@ ablations: $(STAMP) ## train every variant of STAR-Prompt on the demo and write 
 	@echo "Tables and figures are in results/demo/ablations, the findings in docs/findings-demo.md."
 	@cat results/demo/ablations/tables/ablation.md
 
-test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest
+test: $(STAMP) ## run the tests, but for those on a real SLURM
+	$(BIN)/python -m pytest -m 'not slurm'
+
+test-slurm: $(STAMP) ## run the tests on a real SLURM, which they start; root installs it on Debian
+	$(BIN)/python -m pytest -m slurm -rs tests/slurm
 
 check: $(STAMP) ## lint, formatting and types
 	$(BIN)/ruff check .

@@ -86,6 +86,20 @@ def run_command(
         typer.echo(f"  shows a failure signature: {line}")
 
 
+@app.command("status")
+def status_command(
+    config: ConfigOption = Path("config/demo.yaml"),
+    state: Annotated[
+        str | None, typer.Option(help="finished, running, waiting, started or failed alone.")
+    ] = None,
+    ablations: Annotated[bool, typer.Option(help="Show the ablations' runs too.")] = False,
+) -> None:
+    """Say of every run whether it is finished, running, waiting, started or failed, and where."""
+    from starprompt.status import status_text
+
+    typer.echo(status_text(load_config(config), state, ablations))
+
+
 @app.command("tables")
 def tables_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
     """Write the paper's tables from finished runs: CSV, Markdown and LaTeX."""

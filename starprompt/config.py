@@ -77,6 +77,9 @@ class Config(_Model):
     )
     mem_mb: int = Field(default=3000, ge=100, description="memory of one run, MB")
     runtime: int = Field(default=60, ge=1, description="minutes that one run may take")
+    max_runtime: int | None = Field(
+        default=None, ge=1, description="longest time limit that the cluster allows, minutes"
+    )
     signatures: Thresholds = Field(
         default=Thresholds(), description="from where on a run shows a failure signature"
     )

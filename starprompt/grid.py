@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from starprompt.backbones import tiny
-from starprompt.budget.model import Resources, resources
+from starprompt.budget.model import Resources, asked, embedding, resources
+from starprompt.budget.networks import UnknownCostError
 from starprompt.config import RESULTS, Config, MethodSpec, embedding_path, load_method
 from starprompt.data.prepare import fingerprint
 from starprompt.data.registry import DatasetSpec, data_root, load_dataset_spec
@@ -113,12 +114,29 @@ class Grid:
             inputs |= {"keys_checkpoint": keys["checkpoint"], "keys_record": keys["record"]}
         return inputs
 
-    def run_resources(self, dataset: str, method: str) -> Resources:
-        """Host memory and minutes that one run asks for, from its expected cost."""
+    def run_resources(self, dataset: str, method: str, attempt: int = 1) -> Resources:
+        """Host memory and minutes that one run asks for, from its expected cost.
+
+        Each attempt asks for as much again, minutes not beyond the configuration's ``max_runtime``:
+        a run goes on where the attempt before was stopped.
+        """
         key = (dataset, method)
         if key not in self._resources:
             self._resources[key] = resources(self.config, dataset, self.methods[method])
-        return self._resources[key]
+        return self._grown(self._resources[key], attempt)
+
+    def embed_resources(self, dataset: str, attempt: int = 1) -> Resources:
+        """Host memory and minutes that embedding a data set asks for."""
+        try:
+            needed = asked(embedding(self.config, dataset))
+        except UnknownCostError:
+            needed = Resources(self.config.mem_mb, self.config.runtime)
+        return self._grown(needed, attempt)
+
+    def _grown(self, needed: Resources, attempt: int) -> Resources:
+        most = self.config.max_runtime
+        minutes = needed.runtime * attempt
+        return Resources(needed.mem_mb * attempt, minutes if most is None else min(minutes, most))
 
     def prepare_depends(self, dataset: str) -> str:
         """All that the prepared images depend on."""

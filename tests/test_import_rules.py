@@ -67,6 +67,8 @@ TOP = (
     "paper",
     "schema",
     "search",
+    "status",
+    "submit",
     "watch",
     "workflow",
 )
@@ -75,6 +77,7 @@ HEAVY_FILES = ("experiment", "precision", "watch")
 LIGHT = (
     "starprompt.budget.model",
     "starprompt.budget.report",
+    "starprompt.continual.owner",
     "starprompt.continual.record",
     "starprompt.data.registry",
 )

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 from tqdm import tqdm
 
-from starprompt.continual import checkpoint, devices, memory
+from starprompt.continual import checkpoint, devices, memory, owner
 from starprompt.continual.checkpoint import TaskOutcome, WorkFolder
 from starprompt.continual.cost import StepCounter, forward_operations
 from starprompt.continual.environment import git_revision, versions
@@ -300,7 +300,7 @@ def _clear(folder: Path) -> None:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Hold the run's lock; it falls with the process that holds it, however that one ends."""
-    lock = FileLock(folder / ".lock")
+    lock = FileLock(folder / owner.LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -313,6 +313,8 @@ def _alone(folder: Path) -> Iterator[None]:
             f"{folder} could not be written ({error.strerror}); choose another place."
         ) from error
     try:
+        owner.write_note(folder)
         yield
     finally:
+        (folder / owner.NOTE).unlink(missing_ok=True)
         lock.release()

@@ -18,8 +18,8 @@ if GRID.config.ablations:
             config=str(GRID.config_file),
             depends=ablation_grid.analysis_depends(GRID),
         resources:
-            mem_mb=8000,
-            runtime=240,
+            mem_mb=lambda wildcards, attempt: 8000 * attempt,
+            runtime=lambda wildcards, attempt: 240 * attempt,
         conda:
             "../envs/starprompt.yaml"
         shell:
@@ -49,8 +49,8 @@ if GRID.config.ablations:
             config=str(GRID.config_file),
             depends=ablation_grid.ablations_depend(GRID),
         resources:
-            mem_mb=4000,
-            runtime=60,
+            mem_mb=lambda wildcards, attempt: 4000 * attempt,
+            runtime=lambda wildcards, attempt: 60 * attempt,
         conda:
             "../envs/starprompt.yaml"
         shell:

@@ -16,8 +16,8 @@ rule embed:
     threads: GRID.config.threads
     resources:
         gpu=GRID.config.gpu,
-        mem_mb=GRID.config.mem_mb,
-        runtime=GRID.config.runtime,
+        mem_mb=lambda wildcards, attempt: GRID.embed_resources(wildcards.dataset, attempt).mem_mb,
+        runtime=lambda wildcards, attempt: GRID.embed_resources(wildcards.dataset, attempt).runtime,
     conda:
         "../envs/starprompt.yaml"
     shell:
@@ -39,8 +39,8 @@ rule tiny_pair:
         folder=subpath(output.card, parent=True),
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     conda:
         "../envs/starprompt.yaml"
     shell:

@@ -12,8 +12,8 @@ rule prepare:
         depends=lambda wildcards: GRID.prepare_depends(wildcards.dataset),
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=720,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 720 * attempt,
     conda:
         "../envs/starprompt.yaml"
     shell:

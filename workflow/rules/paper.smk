@@ -16,8 +16,8 @@ rule tables:
         config=str(GRID.config_file),
         depends=GRID.paper_depends(),
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
     conda:
         "../envs/starprompt.yaml"
     shell:
@@ -42,8 +42,8 @@ rule figures:
         config=str(GRID.config_file),
         depends=GRID.paper_depends(),
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     conda:
         "../envs/starprompt.yaml"
     shell:

@@ -17,8 +17,12 @@ rule train:
     threads: GRID.config.threads
     resources:
         gpu=GRID.config.gpu,
-        mem_mb=GRID.config.mem_mb,
-        runtime=GRID.config.runtime,
+        mem_mb=lambda wildcards, attempt: GRID.run_resources(
+            wildcards.dataset, wildcards.method, attempt
+        ).mem_mb,
+        runtime=lambda wildcards, attempt: GRID.run_resources(
+            wildcards.dataset, wildcards.method, attempt
+        ).runtime,
     conda:
         "../envs/starprompt.yaml"
     shell:
