@@ -180,7 +180,7 @@ def _last_lines(path: Path, number: int = 3) -> list[str]:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _TAIL))
         text = file.read().decode(errors="replace")
-    shown = (line.rpartition("\r")[2].rstrip() for line in text.splitlines(keepends=False))
+    shown = (line.rpartition("\r")[2].rstrip() for line in text.split("\n"))
     return [line for line in shown if line.strip()][-number:]
 
 
