@@ -28,7 +28,8 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from filelock import FileLock
-from starprompt.continual import owner
+from starprompt.continual import leases, owner
+leases.lease(1)
 folder = Path(sys.argv[1])
 with FileLock(folder / owner.LOCK):
     owner.write_note(folder)
@@ -92,7 +93,9 @@ def test_a_running_one_tells_who_and_where() -> None:
     begun(folder("starprompt"), tasks=2, attempts=3)
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER, folder("starprompt")],
-        env=os.environ | {"SLURM_JOB_ID": "4711", "CUDA_VISIBLE_DEVICES": "2"},
+        env=os.environ
+        | {"SLURM_JOB_ID": "4711", "CUDA_VISIBLE_DEVICES": "2"}
+        | {"STARPROMPT_FAKE_DEVICES": "4", "STARPROMPT_LEASES": "leases"},
         stdout=subprocess.PIPE,
     )
     try:
@@ -102,7 +105,7 @@ def test_a_running_one_tells_who_and_where() -> None:
         text = status_text(load_config(Path("config/small.yaml")), "running")
         assert "2 of 5 tasks, attempt 3" in text
         assert f"SLURM job 4711, process {holder.pid} on" in text
-        assert "device 2" in text
+        assert "device fake2" in text
     finally:
         holder.kill()
         holder.wait()

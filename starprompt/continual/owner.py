@@ -12,6 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from starprompt.continual.leases import describe_lease
 from starprompt.files import write_json
 
 LOCK = ".lock"
@@ -24,7 +25,7 @@ def write_note(folder: Path) -> None:
         "process": os.getpid(),
         "host": platform.node(),
         "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
-        "devices": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+        "devices": ", ".join((describe_lease() or {"devices": []})["devices"]),
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(folder / NOTE, note)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from baselines.linear_probe import LinearProbe
+from starprompt.continual.leases import describe_lease
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
 
@@ -52,7 +53,7 @@ class SlowProbe(LinearProbe):
             "step": self.steps,
             "process": os.getpid(),
             "job": os.environ.get("SLURM_JOB_ID"),
-            "devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
+            "devices": ",".join((describe_lease() or {"devices": ["none"]})["devices"]),
             "time": time.time(),
         }
         with Path(os.environ["SLOW_PROBE_LOG"]).open("a") as log:

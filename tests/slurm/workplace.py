@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from cluster import Cluster
+from cluster import GPUS, Cluster
 
 REPOSITORY = Path(__file__).parents[2]
 TOY = {
@@ -23,7 +23,7 @@ TOY = {
     "datasets": ["digits"],
     "methods": ["slow-probe"],
     "seeds": [1993, 1996],
-    "device": "cpu",
+    "device": "auto",
     "threads": 1,
     "gpu": 1,
     "mem_mb": 1500,
@@ -39,7 +39,7 @@ class Stretch(NamedTuple):
     seed: int
     process: int
     job: str | None
-    devices: str | None
+    devices: str
     steps: list[tuple[int, int]]
     began: float
     ended: float
@@ -70,6 +70,9 @@ class Workplace:
             "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(Path(__file__).parent)]),
             "SLOW_PROBE_LOG": str(folder / "steps.log"),
             "OMP_NUM_THREADS": "1",
+            # The cluster says which device a job has; nothing computes on it.
+            "STARPROMPT_FAKE_DEVICES": str(GPUS),
+            "STARPROMPT_LEASES": str(folder / "leases"),
         }
         if data is not None:
             self.environment["STARPROMPT_DATA"] = str(data)
