@@ -38,8 +38,10 @@ def make_classes() -> list[torch.Tensor]:
     return classes
 
 
-def naive_fit(x: torch.Tensor, iterations: int = 100, tolerance: float = 1e-3) -> float:
-    """EM of one class on expanded tensors, from random samples; returns its log-likelihood."""
+def naive_parameters(
+    x: torch.Tensor, iterations: int = 100, tolerance: float = 1e-3
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """EM of one class on expanded tensors, from random samples: weights, means, variances."""
     mean = x[torch.randperm(len(x))[:COMPONENTS]]
     variance = x.var(0).expand(COMPONENTS, -1)
     weight = torch.full((COMPONENTS,), 1 / COMPONENTS)
@@ -59,7 +61,7 @@ def naive_fit(x: torch.Tensor, iterations: int = 100, tolerance: float = 1e-3) -
         if score - before < tolerance:
             break
         before = score
-    return score
+    return weight, mean, variance
 
 
 def main() -> None:
@@ -86,7 +88,7 @@ def main() -> None:
     torch.manual_seed(0)
     start = time.perf_counter()
     for features in classes[:NAIVE_CLASSES]:
-        naive_fit(features)
+        naive_parameters(features)
     naive = (time.perf_counter() - start) / NAIVE_CLASSES
 
     our_score = float(fit.log_likelihood.mean())

@@ -108,12 +108,13 @@ def run(
     stream = _open_stream(config, cell, method, device, validation, first_tasks)
     if method.keys is not None and keys_folder is None:
         keys_folder = config.run_folder(replace_method(cell, method.keys))
-    clip = cache(lambda: load_clip(config.backbones.clip, device, precision=config.precision))
+    towers: dict[str, Any] = {"precision": config.precision, "compile": config.compile}
+    clip = cache(lambda: load_clip(config.backbones.clip, device, **towers))
     setting = Setting(
         stream=stream.info,
         device=device,
         seed=cell.seed,
-        vit=lambda: load_vit(config.backbones.vit, device, precision=config.precision),
+        vit=lambda: load_vit(config.backbones.vit, device, **towers),
         clip=clip,
         vit_normalisation=(
             vit_normalisation("tiny")
@@ -123,7 +124,6 @@ def run(
         keys=keys_folder,
         precision=config.precision,
         micro_batch=config.micro_batch,
-        compile=config.compile,
     )
     backbones = _backbones(config, method, clip)
     keys = _keys_record(method, keys_folder)
@@ -143,6 +143,7 @@ def run(
         keys=keys,
         settings={
             "precision": config.precision,
+            "compile": config.compile,
             "validation": validation,
             "stream_digest": stream.digest,
         },

@@ -37,6 +37,12 @@ class ToyData:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @classmethod
+    def together(cls, parts: "list[ToyData]") -> "ToyData":
+        ids = np.concatenate([part.ids for part in parts])
+        labels, images = (torch.cat([getattr(p, n) for p in parts]) for n in ("labels", "images"))
+        return cls(ids, labels, images, parts[0].seed)
+
     def batches(
         self,
         batch_size: int,

@@ -51,7 +51,7 @@ def test_calls_come_in_the_order_of_the_protocol(tmp_path: Path) -> None:
 
     def task(index: int) -> list[Any]:
         epochs = [call for e in (0, 1) for call in (("epoch", e), "step", "step")]
-        return [("begin", index), *epochs, ("end", index), *["predict"] * (index + 1)]
+        return [("begin", index), *epochs, ("end", index), "predict"]  # all tasks seen at once
 
     counted = "predict"  # once more, for the operations that it takes
     assert calls == ["setup", *task(0), *task(1), counted]

@@ -1,6 +1,7 @@
 """Frozen CLIP: image features, text features, and a text tower that learned prompts go through."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from starprompt.backbones import checkpoints, weights
 from starprompt.backbones.activations import Activations, clip_activations
+from starprompt.backbones.compiled import FirstSize, compile_blocks
 from starprompt.backbones.names import parse_clip
 from starprompt.backbones.preprocess import CLIP_STATISTICS, ChannelStatistics, fit_view
 from starprompt.errors import UserError
@@ -91,6 +93,8 @@ class FrozenClip(nn.Module):
         self.precision = require_precision(precision)
         #: τ, already exponentiated; a number, so that no step waits for the device to tell it
         self.logit_scale = torch.as_tensor(self.model.logit_scale).exp().item()
+        #: set where the image tower's blocks run compiled
+        self.first_size: FirstSize | None = None
         self._weights_file = weights_file
         self._digest: str | None = None
         self.eval()
@@ -136,6 +140,13 @@ class FrozenClip(nn.Module):
         """What an image takes in the image tower, which keeps nothing."""
         return clip_activations(self.model.visual, self.image_size, self.precision)
 
+    def compile_image_tower(self) -> None:
+        """Let the image tower's blocks, if it is a transformer, run compiled code."""
+        transformer = getattr(self.model.visual, "transformer", None)
+        if transformer is not None:
+            self.first_size = FirstSize()
+            compile_blocks(transformer.resblocks)
+
     # --- images
 
     def normalise(self, view: Tensor) -> Tensor:
@@ -151,7 +162,8 @@ class FrozenClip(nn.Module):
 
         The result is an ordinary tensor: a learned query weight may be multiplied with it.
         """
-        with torch.inference_mode(), in_tower(self.precision, self.device):
+        of_size = self.first_size(len(images)) if self.first_size else nullcontext()
+        with torch.inference_mode(), in_tower(self.precision, self.device), of_size:
             features = self.model.encode_image(images)
         return features.float().clone()
 
@@ -240,9 +252,13 @@ def _refuse_other_towers(model: nn.Module, name: str) -> None:
 
 
 def load_clip(
-    name: str, device: torch.device | str = "cpu", *, precision: str = "float32"
+    name: str,
+    device: torch.device | str = "cpu",
+    *,
+    precision: str = "float32",
+    compile: bool = False,
 ) -> FrozenClip:
-    """A frozen CLIP by its name, float32, on ``device``.
+    """A frozen CLIP by its name, float32, on ``device``; ``compile`` compiles its image blocks.
 
     Names: ``tiny`` (comes with the package); ``MODEL/TAG`` of open_clip, as in
     ``ViT-L-14-quickgelu/openai``; ``MODEL@FILE`` or ``MODEL/TAG@FILE`` for weights in a local
@@ -269,6 +285,8 @@ def load_clip(
         squash=source.squash,
         precision=precision,
     )
+    if compile:
+        frozen.compile_image_tower()
     return frozen.to(device)
 
 

@@ -11,6 +11,7 @@ because a prompt enters in the middle of the attention. Three forms of injection
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from starprompt.backbones.activations import Activations, vit_activations
+from starprompt.backbones.compiled import FirstSize, compiled
 from starprompt.errors import UserError
 from starprompt.precision import in_tower
 
@@ -56,6 +58,9 @@ class PromptedViT(nn.Module):
         super().__init__()
         _require_plain_blocks(vit)
         self.vit = vit.requires_grad_(False)
+        #: where the transformer was loaded to run compiled
+        self.first_size: FirstSize | None = getattr(vit, "first_size", None)
+        self._block = compiled(_block) if self.first_size else _block
 
     @property
     def depth(self) -> int:
@@ -99,13 +104,14 @@ class PromptedViT(nn.Module):
         ``prepended`` (B, P, D) stands before [CLS] from the first block on (L2P)."""
         if injections is not None and len(injections) != self.depth:
             raise ValueError(f"{len(injections)} injections for {self.depth} blocks")
-        with in_tower(self.precision, images.device):
+        of_size = self.first_size(len(images)) if self.first_size else nullcontext()
+        with in_tower(self.precision, images.device), of_size:
             x = self.vit.patch_embed(images)
             x = self.vit.norm_pre(self.vit.patch_drop(self.vit._pos_embed(x)))
             if prepended is not None:
                 x = torch.cat([prepended, x], dim=1)
             for layer, block in enumerate(self.vit.blocks):
-                x = _block(block, x, injections[layer] if injections is not None else None)
+                x = self._block(block, x, injections[layer] if injections is not None else None)
             return self.vit.norm(x)
 
     @torch.no_grad()

@@ -1,6 +1,7 @@
 """timm's plain VisionTransformer, with pretrained weights, ready for prompts to be put into it."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from starprompt.backbones import checkpoints, weights
 from starprompt.backbones.activations import Activations, vit_activations
+from starprompt.backbones.compiled import FirstSize, compile_blocks
 from starprompt.backbones.names import parse_vit
 from starprompt.backbones.preprocess import ChannelStatistics
 from starprompt.errors import UserError
@@ -24,10 +26,13 @@ class TowerViT(VisionTransformer):
     """
 
     precision: str = "float32"
+    #: set where blocks run compiled
+    first_size: FirstSize | None = None
 
     def forward(self, x: Tensor, *args: Any, **options: Any) -> Tensor:
         """As timm's, float32 in and out."""
-        with in_tower(self.precision, x.device):
+        of_size = self.first_size(len(x)) if self.first_size else nullcontext()
+        with in_tower(self.precision, x.device), of_size:
             out = super().forward(x, *args, **options)
         return out.float() if out.dtype == torch.bfloat16 else out
 
@@ -44,13 +49,14 @@ def load_vit(
     num_classes: int = 0,
     *,
     precision: str = "float32",
+    compile: bool = False,
 ) -> VisionTransformer:
     """A fresh ViT by its name, float32, in evaluation mode, on ``device``; it may be trained.
 
     Names: ``tiny`` (comes with the package); timm's, as in ``vit_base_patch16_224.augreg_in21k``;
     ``NAME@FILE`` for weights in a local file; ``NAME/random`` for random weights, equal at every
     call. ``num_classes`` gives it a new head, drawn from torch's global generator; 0 none.
-    ``precision`` is that of its products, not of its weights.
+    ``precision`` is that of its products, not of its weights; ``compile`` compiles its blocks.
 
     Raises:
         UserError: an unknown name, a model that is not a plain VisionTransformer, weights that
@@ -59,20 +65,24 @@ def load_vit(
     if name == "tiny":
         from starprompt.backbones.tiny.models import load_tiny_vit
 
-        return _tower(refuse_unless_plain(load_tiny_vit(num_classes), name), precision).to(device)
+        tiny = refuse_unless_plain(load_tiny_vit(num_classes), name)
+        return _tower(tiny, precision, compile).to(device)
     source = parse_vit(name)
     file = None if source.random else weights.resolve(source)
     vit = refuse_unless_plain(checkpoints.build_vit(source, num_classes), name)
     if file is not None:
         checkpoints.load_vit_file(vit, source, file)
-    return _tower(vit.eval(), precision).to(device)
+    return _tower(vit.eval(), precision, compile).to(device)
 
 
-def _tower(vit: VisionTransformer, precision: str) -> TowerViT:
+def _tower(vit: VisionTransformer, precision: str, compile: bool) -> TowerViT:
     """``vit`` itself, as a :class:`TowerViT`: the class is changed, so that copies keep it."""
     vit.__class__ = TowerViT
     assert isinstance(vit, TowerViT)
     vit.precision = require_precision(precision)
+    if compile:
+        vit.first_size = FirstSize()
+        compile_blocks(vit.blocks)
     return vit
 
 

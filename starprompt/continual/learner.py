@@ -45,7 +45,6 @@ class Setting:
     keys: Path | None = None
     precision: str = "float32"
     micro_batch: MicroBatch = "auto"
-    compile: bool = False
 
 
 @dataclass(frozen=True)

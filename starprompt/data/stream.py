@@ -77,6 +77,16 @@ class TaskData:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @classmethod
+    def together(cls, parts: Sequence["TaskData"]) -> "TaskData":
+        """The images of ``parts`` one after the other, which must be of one split of one stream."""
+        first = parts[0]
+        if any(part._split is not first._split or part._views is not first._views for part in parts):
+            raise ValueError("these images are not of one split of one stream")
+        ids = np.concatenate([part.ids for part in parts])
+        labels = torch.cat([part.labels for part in parts])
+        return cls(first._split, ids, labels, first._views, first._features, first._task)
+
     def features(self, kind: str) -> Tensor:
         """(N,d) float32 cached CLIP features of the clean images, on the stream's device.
 
