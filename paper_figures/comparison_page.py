@@ -112,7 +112,7 @@ def _ranking(results: Results, dataset: str, frame: pd.DataFrame) -> str:
             f" {_named(low, mean)} is {relation} every method that prompts the ViT, of which the "
             f"lowest is {_named(least, mean)}."
         )
-    return text
+    return text.rstrip()
 
 
 def _below_joint(
@@ -181,7 +181,7 @@ def _choices(results: Results, frame: pd.DataFrame) -> str:
     )
     text += (
         f"More than three quarters of the choices are the same for any two tasks with "
-        f"{' and '.join(same)}: a few prompts serve all tasks."
+        f"{' and '.join(same)}: the same prompts serve every task."
         if same
         else "With no method do two tasks share three quarters of their choices."
     )

@@ -70,7 +70,9 @@ def prompt_use(results: Results, dataset: str) -> Figure:
     _label(own, "Choices of the own task's prompts [%]", tasks)
     own.set_ylim(-3, 103)
     handles = [Line2D([], [], label=m.heading, **looks[m.name]) for m, _ in found]
-    above.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    ncols = len(handles) if len(handles) <= 5 else 3
+    above.legend(handles=handles, loc="outside lower center", ncols=ncols, frameon=False)
+    below.suptitle("Choices by task of the prompt [% of the row]", fontsize="medium")
     axes = list(below.subplots(map_rows, COLUMNS, squeeze=False).flat)
     scale, few = percent_scale(n_tasks), n_tasks <= 10
     for axis in axes:

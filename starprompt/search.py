@@ -106,6 +106,8 @@ def search(
     out = folder.with_suffix(".csv")
     with atomic_path(out) as part:
         table.to_csv(part, index=False)
+    # From the rows: a table's row of numbers would make an epoch count a float.
+    best = next(row for row in rows if row["trial"] == table.iloc[0]["trial"])
     told = Searched(
         budget=budget,
         tasks=tasks,
@@ -113,8 +115,8 @@ def search(
         seed=SEED,
         ranges={name: _told(where) for name, where in spec.search.items()},
         own_accuracy=rows[0].get("validation_accuracy"),
-        best_accuracy=float(table.iloc[0]["validation_accuracy"]),
-        best=_plain({name: table.iloc[0][name] for name in spec.search}),
+        best_accuracy=best["validation_accuracy"],
+        best={name: best[name] for name in spec.search},
     )
     write_json(folder.with_suffix(".json"), told.model_dump())
     if keep:
@@ -196,8 +198,3 @@ def _own_values(spec: MethodSpec, dataset: str) -> dict[str, Any] | None:
         if not inside:
             return None
     return {name: own[name] for name in spec.search}
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """NumPy's numbers as Python's."""
-    return {name: getattr(value, "item", lambda v=value: v)() for name, value in values.items()}

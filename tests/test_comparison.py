@@ -98,7 +98,7 @@ def test_the_page_says_what_the_numbers_say(tmp_path: Path) -> None:
     assert "is not above all: higher ends Best (100.0%), by 25.0 points, in 2 of 2 seeds" in page
     assert "Fine-tuning (25.0%) is below every method that prompts the ViT" in page
     assert "Of 2 continual methods, 1 make more than 90%" in page
-    assert "a few prompts serve all tasks" in page
+    assert "the same prompts serve every task" in page
     assert "![How prompts are used, Data set 0](images/use.png)" in page
     cells = errors_table(results, "set-0").cells.set_index("Method")
     assert cells.loc["Prompted", "Final [%]"] == "50.0 ± 0.0"
