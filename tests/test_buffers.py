@@ -6,8 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from starprompt.method import diagnosis
 from starprompt.replay.buffers import BalancedBuffer, ReservoirBuffer, SampleBuffer
-from starprompt.replay.statistics import ClassGaussians
+from starprompt.replay.statistics import ClassGaussians, by_class
 from starprompt.replay.vae import FeatureVAE
 
 KINDS = pytest.mark.parametrize("kind", [ReservoirBuffer, BalancedBuffer])
@@ -120,3 +121,26 @@ def test_a_generator_learns_where_its_class_lies_and_along_what() -> None:
     correlation = torch.corrcoef(drawn.T)
     assert float(correlation[1, 3]) > 0.7
     assert float(correlation[1, 2]) < -0.7
+
+
+@given(st.lists(st.integers(3, 7), min_size=1, max_size=40))
+def test_features_by_class_are_what_a_loop_over_classes_gives(labels: list[int]) -> None:
+    """Ragged, in the order of the samples, classes without one empty."""
+    of = torch.tensor(labels)
+    features = torch.randn(len(labels), 3)
+    found = by_class(features, of, range(3, 8))
+    assert len(found) == 5
+    for label, own in zip(range(3, 8), found, strict=True):
+        assert torch.equal(own, features[of == label])
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.integers(1, 4))
+def test_of_every_class_the_first_few_features_are_kept(labels: list[int], few: int) -> None:
+    of = torch.tensor(labels)
+    features = torch.arange(len(labels), dtype=torch.float32)[:, None]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(diagnosis, "KEPT_A_CLASS", few)
+        kept = diagnosis.kept_features("train", features, of)
+    expected = [i for i, y in enumerate(labels) if labels[:i].count(y) < few]
+    assert kept["train.features"][:, 0].tolist() == expected
+    assert kept["train.labels"].tolist() == [labels[i] for i in expected]

@@ -75,6 +75,7 @@ TOP = (
 #: of the files directly in ``starprompt``, those that import heavy libraries at once
 HEAVY_FILES = ("experiment", "precision", "watch")
 LIGHT = (
+    "starprompt.budget.measured",
     "starprompt.budget.model",
     "starprompt.budget.report",
     "starprompt.continual.owner",

@@ -83,12 +83,7 @@ def forecast(
 
     Raises :class:`UserError` as :func:`starprompt.budget.model.expected`.
     """
-    names = list(methods or config.methods)
-    for name in list(names):
-        keys = load_method(name).keys
-        if keys is not None and keys not in names:
-            names.append(keys)
-    specs = [load_method(name) for name in names]
+    specs = [load_method(name) for name in with_keys(methods or config.methods)]
     lines = []
     chosen = list(datasets or config.datasets)
     for dataset in chosen:
@@ -104,9 +99,23 @@ def forecast(
     )
 
 
+def with_keys(methods: Sequence[str]) -> list[str]:
+    """The methods, and after them those whose runs make their keys."""
+    names = list(methods)
+    for name in methods:
+        keys = load_method(name).keys
+        if keys is not None and keys not in names:
+            names.append(keys)
+    return names
+
+
 def as_csv(found: Forecast) -> str:
     """A line for every data set and method, numbers of one run."""
-    rows = [line.as_dict() for line in found.lines]
+    return csv_of([line.as_dict() for line in found.lines])
+
+
+def csv_of(rows: list[dict[str, Any]]) -> str:
+    """Rows of the same keys, with a head."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -134,7 +143,7 @@ def as_text(found: Forecast) -> str:
             line.cost.dataset,
             line.cost.method,
             str(line.runs),
-            _count(line.cost.total_images),
+            count(line.cost.total_images),
             _number(line.cost.total_operations / PETA),
             _number(line.cost.seconds / 3600),
             _gigabytes(line.cost.device_bytes),
@@ -148,7 +157,7 @@ def as_text(found: Forecast) -> str:
         "all",
         "",
         str(round(totals["runs"])),
-        _count(totals["images"]),
+        count(totals["images"]),
         _number(totals["operations"] / PETA),
         _number(totals["hours"]),
         _gigabytes(totals["device_bytes"]),
@@ -180,7 +189,7 @@ def parts_as_text(found: Forecast) -> str:
             if count
         ]
         phases = [
-            (f"  {name}", f"{seconds:,.1f} s", _count(cost.images.get(name, 0)) + " images")
+            (f"  {name}", f"{seconds:,.1f} s", count(cost.images.get(name, 0)) + " images")
             for name, seconds in cost.phases.items()
         ]
         blocks.append("\n".join(lines + aligned(parts + phases)))
@@ -213,7 +222,8 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _count(value: float) -> str:
+def count(value: float) -> str:
+    """A whole number with its thousands apart."""
     return f"{value:,.0f}"
 
 

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from starprompt.precision import exactly
+
 #: The cubic convolution kernel's parameter (Keys 1981) that PIL uses.
 _KEYS_A = -0.5
 _SUPPORT = 2.0
@@ -40,14 +42,19 @@ def resample(
     return resample_by_matrices(images, boxes, out_size, bounds)
 
 
+@exactly()
 def resample_by_matrices(
     images: Tensor, boxes: Tensor, out_size: tuple[int, int], bounds: Tensor
 ) -> Tensor:
-    """:func:`resample` as two batched matrix products: what a GPU does."""
+    """:func:`resample` as two batched matrix products: what a GPU does.
+
+    Boxes and bounds stand on the CPU, where they were drawn; only they cross to the device, and
+    nothing waits for it. TF32 would round the weights, which need 15 bits.
+    """
     height, width = images.shape[2:]
-    rows = axis_weights(boxes[:, 0], boxes[:, 2], out_size[0], height, bounds[:, 0::2])
-    columns = axis_weights(boxes[:, 1], boxes[:, 3], out_size[1], width, bounds[:, 1::2])
-    rows, columns = rows.to(images.device), columns.to(images.device)
+    device = images.device
+    rows = axis_weights(boxes[:, 0], boxes[:, 2], out_size[0], height, bounds[:, 0::2], device)
+    columns = axis_weights(boxes[:, 1], boxes[:, 3], out_size[1], width, bounds[:, 1::2], device)
     pixels = images.to(torch.float32).flatten(1, 2)
     narrow = _grey_levels(torch.bmm(pixels, columns.transpose(1, 2)))
     narrow = narrow.unflatten(1, (images.shape[1], height))
@@ -73,28 +80,43 @@ def resample_each(images: Tensor, boxes: Tensor, out_size: tuple[int, int]) -> T
     return out.contiguous()
 
 
-def axis_weights(start: Tensor, length: Tensor, out: int, size: int, bounds: Tensor) -> Tensor:
-    """Bicubic antialiased weights along one axis; (B, out, size) float32, rows sum to 1.
+def axis_weights(
+    start: Tensor,
+    length: Tensor,
+    out: int,
+    size: int,
+    bounds: Tensor,
+    device: torch.device | None = None,
+) -> Tensor:
+    """Bicubic antialiased weights along one axis; (B, out, size) float32 on ``device``, rows sum
+    to 1. A batch of 128 at 256 to 224 pixels has 29 MB of them, so they are made where they are
+    used.
 
     They are multiples of a power of two, as those of torch's integer kernel, so that sums of
     products with grey levels are exact in float32 for every common reduction.
 
-    start, length  (B,) float64: the part of the axis that becomes ``out`` pixels
+    start, length  (B,) float64 on the CPU: the part of the axis that becomes ``out`` pixels
     bounds         (B,2) float64 (start, length): pixels outside it get no weight
     """
+    # How many pixels a weight can reach is asked of the CPU: a device's answer would be waited for.
+    taps = int((2 * _SUPPORT * (length / out).clamp(min=1.0)).ceil().max()) + 2
+    device = device or start.device
+    start, length, bounds = (
+        t.to(device, non_blocking=True) for t in (start, length, bounds.contiguous())
+    )
+    places = torch.arange(max(out, taps), dtype=torch.float64, device=device)
     scale = length / out
     widening = scale.clamp(min=1.0)
     reach = _SUPPORT * widening
-    centre = start[:, None] + (torch.arange(out, dtype=torch.float64) + 0.5) * scale[:, None]
+    centre = start[:, None] + (places[:out] + 0.5) * scale[:, None]
     low = bounds[:, 0].floor().clamp(min=0)[:, None, None]
     high = (bounds[:, 0] + bounds[:, 1]).sub(1e-9).ceil().clamp(max=size)[:, None, None]
-    taps = int((2 * reach).ceil().max()) + 2
     first = (centre - reach[:, None]).floor()
-    pixel = first[:, :, None] + torch.arange(taps, dtype=torch.float64)
+    pixel = first[:, :, None] + places[:taps]
     distance = (pixel + 0.5 - centre[:, :, None]) / widening[:, None, None]
     weight = _cubic(distance) * ((pixel >= low) & (pixel < high))
     weight = _sixteen_bit(weight / weight.sum(-1, keepdim=True))
-    dense = torch.zeros(len(start), out, size, dtype=torch.float64)
+    dense = torch.zeros(len(start), out, size, dtype=torch.float64, device=device)
     dense.scatter_add_(2, pixel.clamp(0, size - 1).long(), weight)
     return dense.to(torch.float32)
 
@@ -113,7 +135,7 @@ def _sixteen_bit(weight: Tensor) -> Tensor:
     That is the smallest p for which the largest weight times 2**(p+1) leaves 15 bits; at most 22.
     """
     largest = weight.amax(dim=(1, 2))
-    powers = torch.arange(22, dtype=torch.float64)
+    powers = torch.arange(22, dtype=torch.float64, device=weight.device)
     leaves = (0.5 + largest[:, None] * 2 ** (powers + 1)).floor() >= 2**15
     power = torch.where(leaves.any(1), leaves.int().argmax(1), 22)
     unit = (2.0 ** power.double())[:, None, None]

@@ -135,15 +135,17 @@ class TaskData:
             images = None
             if raw is not None:
                 sizes = torch.from_numpy(self._split.sizes[self.ids[chunk.numpy()]])
+                pixels = raw.to(device, non_blocking=True)
                 if augment:
                     generator = generator_for("augment", *key, index)
-                    images = self._views.train(raw.to(device), generator, sizes)
+                    images = self._views.train(pixels, generator, sizes)
                 else:
-                    images = self._views.test(raw.to(device), sizes)
-            on_device = chunk.to(device)
+                    images = self._views.test(pixels, sizes)
+            # Nothing here waits for the device, which may be steps behind.
+            on_device = chunk.to(device, non_blocking=True)
             yield Batch(
-                ids=torch.from_numpy(self.ids[chunk.numpy()]).to(device),
-                labels=self.labels[chunk].to(device),
+                ids=torch.from_numpy(self.ids[chunk.numpy()]).to(device, non_blocking=True),
+                labels=self.labels[chunk].to(device, non_blocking=True),
                 images=images,
                 clip=None if clip is None else clip[on_device],
                 query=None if query is None else query[on_device],
@@ -188,9 +190,16 @@ class TaskData:
                 yield chunk, raw
 
     def _read(self, chunk: Tensor) -> Tensor:
-        """(B,3,H,W) uint8 from the memory map, pinned where the device is a GPU."""
-        images = torch.from_numpy(np.asarray(self._split.images[self.ids[chunk.numpy()]]))
-        return images.pin_memory() if self._views.device.type == "cuda" else images
+        """(B,3,H,W) uint8 from the memory map; where the device is a GPU, straight into pinned
+        memory, from which the copy to the device runs beside everything else."""
+        rows, stored = self.ids[chunk.numpy()], self._split.images
+        images = torch.empty(
+            (len(rows), *stored.shape[1:]),
+            dtype=torch.uint8,
+            pin_memory=self._views.device.type == "cuda",
+        )
+        np.take(stored, rows, axis=0, out=images.numpy(), mode="clip")
+        return images
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def _cut(images: Tensor, boxes: Tensor, out: tuple[int, int], bounds: Tensor | N
         if (corners == corners[:1]).all():
             top, left = corners[0].tolist()
             return images[:, :, top : top + out[0], left : left + out[1]]
-        corners = corners.to(images.device)
+        corners = corners.to(images.device, non_blocking=True)
         rows = corners[:, :1] + torch.arange(out[0], device=images.device)
         columns = corners[:, 1:] + torch.arange(out[1], device=images.device)
         batch = torch.arange(len(images), device=images.device)[:, None, None]
@@ -160,7 +160,7 @@ def apply_steps(
     for step in steps:
         if isinstance(step, HorizontalFlip):
             drawn = torch.rand(len(images), generator=_need(generator, step)) < step.probability
-            chosen = drawn.to(canvas.images.device)[:, None, None, None]
+            chosen = drawn.to(canvas.images.device, non_blocking=True)[:, None, None, None]
             canvas.images = torch.where(chosen, canvas.images.flip(-1), canvas.images)
         else:
             _geometric(canvas, step, generator)

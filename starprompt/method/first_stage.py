@@ -18,6 +18,7 @@ from starprompt.data.stream import Task
 from starprompt.method.diagnosis import kept_features
 from starprompt.replay.feature_replay import replay_epoch
 from starprompt.replay.mixture import Mixtures, fit_mixtures
+from starprompt.replay.statistics import by_class
 
 #: standard deviation of a context vector at its start
 CONTEXT_STD = 0.02
@@ -105,7 +106,7 @@ class FirstStage(Learner):
         images several times, but un-augmented features repeat exactly: one pass says it all."""
         features = task.train.features("clip")
         labels = task.train.labels.to(features.device)
-        of_class = [features[labels == label] for label in range(self.past, self.seen)]
+        of_class = by_class(features, labels, task.current)
         fit = fit_mixtures(of_class, self.hp.components, self.hp.em_iterations)
         self.mixtures.append(fit.mixtures)
 

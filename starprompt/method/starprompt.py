@@ -39,6 +39,7 @@ from starprompt.method.second_stage import SecondStage
 from starprompt.replay.feature_replay import replay_epoch
 from starprompt.replay.head_alignment import align_head
 from starprompt.replay.mixture import Mixtures, fit_mixtures
+from starprompt.replay.statistics import by_class
 
 
 def cosine_factor(epoch: int, epochs: int) -> float:
@@ -231,7 +232,7 @@ class StarPrompt(Learner):
         every, label = torch.cat(features), torch.cat(labels)
         one_pass = len(task.train)
         self.remembered = kept_features("train", every[:one_pass], label[:one_pass])
-        of_class = [every[label == c] for c in range(task.past_classes, task.seen_classes)]
+        of_class = by_class(every, label, task.current)
         fit = fit_mixtures(of_class, self.hp.components, self.hp.em_iterations)
         self.mixtures.append(fit.mixtures)
 

@@ -42,12 +42,22 @@ class Mixtures:
         return _log_joint(_Samples(samples, samples.square(), everywhere), parameters).logsumexp(-1)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """(K, n, d) draws, n from each class, without a loop over classes."""
+        """(K, n, d) draws, n from each class, without a loop over classes.
+
+        Whole rows are copied, and the noise is scaled and shifted where it lies: three passes over
+        the draws, where memory is what bounds it.
+        """
         component = torch.multinomial(self.weights, n, replacement=True, generator=generator)
-        rows = component[:, :, None].expand(-1, -1, self.means.shape[-1])
-        mean, variance = self.means.gather(1, rows), self.variances.gather(1, rows)
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
-        return mean + noise * variance.sqrt()
+        classes, components, dim = self.means.shape
+        first = torch.arange(classes, device=component.device)[:, None] * components
+        rows = (first + component).flatten()
+        deviations = self.variances.sqrt().flatten(0, 1)
+        drawn = torch.randn(
+            (classes, n, dim), generator=generator, device=rows.device, dtype=self.means.dtype
+        ).flatten(0, 1)
+        drawn.mul_(deviations.index_select(0, rows))
+        drawn.add_(self.means.flatten(0, 1).index_select(0, rows))
+        return drawn.unflatten(0, (classes, n))
 
     def state(self, prefix: str) -> dict[str, Tensor]:
         """The tensors under ``prefix``, for a checkpoint."""
