@@ -100,6 +100,13 @@ class DERpp(Learner):
         self.net.eval()
         return self.net(batch.images)[:, : self.seen]
 
+    def task_state(self) -> dict[str, Tensor]:
+        return (super().task_state() or {}) | self.buffer.state("buffer.")
+
+    def load_task_state(self, state: dict[str, Tensor]) -> None:
+        super().load_task_state(state)
+        self.buffer.load_state(state, "buffer.")
+
     def state_dict(self) -> dict[str, Tensor]:
         seen = {"seen": torch.tensor(self.seen)}
         return module_state(self.net, "net.") | self.buffer.state("buffer.") | seen

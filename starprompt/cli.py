@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ import typer
 from starprompt.backbones.cli import app as weights_app
 from starprompt.config import Config, Run, load_config, load_method
 from starprompt.data.cli import app as data_app
-from starprompt.errors import UserError, unknown_name
+from starprompt.errors import TerminatedError, UserError, unknown_name
 from starprompt.signatures import shown
 
 app = typer.Typer(
@@ -246,6 +247,9 @@ def main() -> None:
     except UserError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         sys.exit(2)
+    except TerminatedError as error:
+        typer.secho(str(error), fg="yellow", err=True)
+        sys.exit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,10 @@ class UserError(Exception):
     """A mistake in what was asked or given: one sentence that says what, where and what to do."""
 
 
+class TerminatedError(Exception):
+    """A run was asked to end (SIGTERM) and has; the message says where the next one goes on."""
+
+
 class DivergedError(UserError):
     """A loss is no longer finite. A search over hyperparameters goes on past it."""
 

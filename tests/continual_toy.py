@@ -51,10 +51,11 @@ class ToyData:
         inputs: tuple[str, ...] = ("images",),
         augment: bool = False,
         shuffle: bool = False,
+        first: int = 0,
     ) -> Iterator[Batch]:
         rng = np.random.default_rng((*self.seed, epoch))
         order = rng.permutation(len(self)) if shuffle else np.arange(len(self))
-        for start in range(0, len(self), batch_size):
+        for start in range(first * batch_size, len(self), batch_size):
             rows = order[start : start + batch_size]
             yield Batch(
                 torch.from_numpy(self.ids[rows]),

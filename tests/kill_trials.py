@@ -2,7 +2,7 @@
 
     operation-NNN  SIGKILL at the n-th operation on a file, for every n there is
     random-N       SIGKILL after a random time, again and again until it is done
-    terminated     SIGTERM while the second task trains
+  terminated     SIGTERM while the second task ends
 
 Each run happens in a child forked from this process, which has trained the toy once, undisturbed
 and in one thread, so that a child costs no import. Prints one line a trial: name, kills, attempts.
@@ -19,10 +19,9 @@ from typing import Any
 
 import torch
 from continual_toy import ToyLearner, run_toy
-from torch import Tensor
 
 from starprompt.continual.record import read_record
-from starprompt.data.batch import Batch
+from starprompt.errors import TerminatedError
 
 FILE_EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.copyfile")
 
@@ -92,18 +91,26 @@ def at_random(root: Path) -> None:
 
 
 class Terminated(ToyLearner):
-    """Sends itself SIGTERM in the second task; what is after that must not happen."""
+    """Sends itself SIGTERM in the end of the second task; what is after that must not happen."""
 
-    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+    def end_task(self, task: Any) -> None:
         if self.seen == 4:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(600)
-        return super().train_step(batch)
+        super().end_task(task)
+
+
+def run_until_terminated(folder: Path) -> None:
+    try:
+        run_toy(folder, Terminated)
+    except TerminatedError:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def terminated(root: Path) -> None:
     folder = root / "terminated"
-    assert ended_by(child(lambda: run_toy(folder, Terminated))) == -signal.SIGTERM
+    assert ended_by(child(lambda: run_until_terminated(folder))) == -signal.SIGTERM
     assert (folder / "work" / "task-000" / "state.safetensors").is_file()
     assert ended_by(child(lambda: run_toy(folder))) == 0
     report(folder, 1)

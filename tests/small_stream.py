@@ -1,6 +1,8 @@
 """A small real stream: some of the digit scans, the tiny pair, features as `embed` makes them."""
 
+from collections.abc import Callable
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -8,13 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import load
 
 from starprompt.backbones.clip import load_clip
 from starprompt.backbones.embedding import write_embedding
 from starprompt.backbones.vit import load_vit, vit_normalisation
+from starprompt.continual.checkpoint import pack_state
 from starprompt.continual.learner import Learner, Setting
 from starprompt.continual.memory import MicroBatch
-from starprompt.continual.seeding import seed_everything
+from starprompt.continual.seeding import generators_state, restore_generators, seed_everything
 from starprompt.data.registry import load_dataset_spec
 from starprompt.data.store import PreparedDataset, Split
 from starprompt.data.stream import Task, TaskStream
@@ -100,17 +104,61 @@ def learn(learner: Learner, task: Task) -> list[dict[str, float]]:
     """One task as the runner learns it; the losses of every step."""
     seed_everything(learner.setting.seed, "task", task.index)
     learner.begin_task(task)
+    losses = take_steps(learner, task)
+    learner.end_task(task)
+    return losses
+
+
+def take_steps(
+    learner: Learner, task: Task, first: int = 0, last: int | None = None
+) -> list[dict[str, float]]:
+    """The task's steps ``first`` to ``last``, counted over all epochs, and their losses."""
     losses = []
-    for epoch in range(learner.epochs):
+    an_epoch = -(-len(task.train) // learner.batch_size)
+    end = learner.epochs * an_epoch if last is None else last
+    for epoch in range(first // an_epoch, -(-end // an_epoch)):
         learner.begin_epoch(epoch)
-        for batch in task.train.batches(
+        begin = max(first - epoch * an_epoch, 0)
+        batches = task.train.batches(
             learner.batch_size,
             epoch=epoch,
             inputs=learner.train_inputs,
             augment=learner.augment,
             shuffle=True,
-        ):
+            first=begin,
+        )
+        for batch in islice(batches, end - epoch * an_epoch - begin):
             step = learner.train_step(batch)
             losses.append({name: float(value.detach()) for name, value in step.items()})
-    learner.end_task(task)
     return losses
+
+
+def check_stopping_within(build: Callable[[], Learner], first: Task, second: Task) -> None:
+    """Stopped within an epoch of its second task, and taken up by a new object, a learner ends as
+    if undisturbed."""
+    straight = build()
+    learn(straight, first)
+    between = pack_state(straight.state_dict())
+    learn(straight, second)
+    steps = straight.epochs * -(-len(second.train) // straight.batch_size)
+    stop = steps // 2 + 1
+    stopped = build()
+    stopped.load_state_dict(load(between))
+    seed_everything(stopped.setting.seed, "task", second.index)
+    stopped.begin_task(second)
+    take_steps(stopped, second, last=stop)
+    generators, state = generators_state(CPU), stopped.task_state()
+    assert state is not None
+    kept = load(pack_state(state))
+
+    resumed = build()
+    resumed.load_state_dict(load(between))
+    resumed.begin_task(second)
+    resumed.load_task_state(kept)
+    restore_generators(generators, CPU)
+    take_steps(resumed, second, first=stop)
+    resumed.end_task(second)
+    ours, theirs = resumed.state_dict(), straight.state_dict()
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        assert torch.equal(ours[name], theirs[name]), name

@@ -14,7 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from small_stream import SPEC, learn, make, small_stream
+from small_stream import SPEC, check_stopping_within, learn, make, small_stream
 from torch import Tensor
 
 import baselines.slca
@@ -223,6 +223,11 @@ def test_taken_up_again_equals_undisturbed(name: str, stream: TaskStream) -> Non
         assert torch.equal(ours[key], theirs[key]), key
     batch = images_of(resumed, stream, 0, 1)
     assert torch.equal(resumed.predict(batch), straight.predict(batch))
+
+
+@pytest.mark.parametrize("name", [n for n, c in CASES.items() if "epochs" in c.hp])
+def test_stopped_within_a_task_equals_undisturbed(name: str, stream: TaskStream) -> None:
+    check_stopping_within(lambda: build(name, stream, epochs=2), *stream.tasks[:2])
 
 
 @ALL

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
-from small_stream import learn, make, small_stream
+from small_stream import check_stopping_within, learn, make, small_stream
 from torch import Tensor
 
 from starprompt.continual.learner import Learner
@@ -69,7 +69,7 @@ def test_the_loss_falls_and_predictions_cover_the_seen(
         assert bool(logits.isfinite().all())
 
 
-@pytest.mark.parametrize(
+VARIANTS = pytest.mark.parametrize(
     ("kind", "hp"),
     [
         (FirstStage, {}),
@@ -81,6 +81,9 @@ def test_the_loss_falls_and_predictions_cover_the_seen(
     ],
     ids=["first", "value", "prefix", "post_attention-clean", "learned-keys", "plain"],
 )
+
+
+@VARIANTS
 def test_taken_up_again_equals_undisturbed(
     kind: type[Learner], hp: dict[str, Any], stream: TaskStream, keys: Path
 ) -> None:
@@ -98,6 +101,15 @@ def test_taken_up_again_equals_undisturbed(
         assert torch.equal(ours[name], theirs[name]), name
     (batch,) = stream.test_tasks[0].batches(64, inputs=resumed.test_inputs)
     assert torch.equal(resumed.predict(batch), straight.predict(batch))
+
+
+@VARIANTS
+def test_stopped_within_a_task_equals_undisturbed(
+    kind: type[Learner], hp: dict[str, Any], stream: TaskStream, keys: Path
+) -> None:
+    check_stopping_within(
+        lambda: build(kind, stream, keys, **{**hp, "epochs": 2}), *stream.tasks[:2]
+    )
 
 
 # --- first stage

@@ -79,7 +79,7 @@ def test_a_learner_gets_the_batches_it_asks_for(tmp_path: Path) -> None:
 
     run_toy(tmp_path, Features, Stream(), batch_size=24)
     common = {"batch_size": 24, "inputs": ("features", "images"), "augment": False, "shuffle": True}
-    assert asked == [{**common, "epoch": epoch} for epoch in (0, 1)]
+    assert asked == [{**common, "epoch": epoch, "first": 0} for epoch in (0, 1)]
 
 
 def test_the_files_agree_with_each_other(tmp_path: Path) -> None:

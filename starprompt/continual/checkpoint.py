@@ -3,6 +3,7 @@
 A run's folder has a folder ``work`` until the record is written:
 
     work/run.json                 fingerprint, attempts, when the first one started
+    work/under-way/               the task after these, where it was stopped (under_way.py)
     work/task-002/outcome.json    accuracy row, times, losses, digests of the files beside it
                   predictions.parquet, selection.parquet, diagnostics.safetensors
                   state.safetensors      what the learner's state_dict gave; latest task only
@@ -24,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from starprompt.continual import under_way
 from starprompt.continual.evaluation import Evaluation
 from starprompt.continual.record import EpochLosses, TaskTimes
 from starprompt.continual.recording import PREDICTION_SCHEMA, SELECTION_SCHEMA, write_part
@@ -77,11 +79,12 @@ class WorkFolder:
         before = _read_run(path / "run.json")
         if before is not None and before.fingerprint == fingerprint:
             self._read_outcomes()
-        if not self.outcomes:
-            shutil.rmtree(path, ignore_errors=True)
-        self._run = _Run(fingerprint=fingerprint, attempts=1, started=now())
-        if before is not None and before.fingerprint == fingerprint:
             self._run = before.model_copy(update={"attempts": before.attempts + 1})
+        else:
+            self._run = _Run(fingerprint=fingerprint, attempts=1, started=now())
+            shutil.rmtree(path, ignore_errors=True)
+        if not self.outcomes and under_way.kept_place(path, 0) is None:
+            shutil.rmtree(path, ignore_errors=True)
         write_json(path / "run.json", self._run.model_dump())
 
     @property
@@ -120,6 +123,7 @@ class WorkFolder:
             outcome = outcome.model_copy(update={"digests": digests})
             (folder / OUTCOME).write_text(outcome.model_dump_json(indent=1), encoding="utf-8")
         self.outcomes.append(outcome)
+        shutil.rmtree(self.path / under_way.FOLDER, ignore_errors=True)
         if outcome.task:
             (self.task_folder(outcome.task - 1) / STATE).unlink(missing_ok=True)
 

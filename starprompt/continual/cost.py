@@ -65,11 +65,14 @@ def operations(compute: Callable[[], object]) -> int:
 
 class StepCounter:
     """Counts the operations of a task's second step that it is given: some methods replay nothing
-    in their first. Counting takes a fraction of a second, so that once a task is enough."""
+    in their first. Counting takes a fraction of a second, so that once a task is enough.
 
-    def __init__(self) -> None:
-        self._steps = 0
-        self.operations = 0
+    ``steps`` were taken before, and ``operations`` counted, where the task goes on.
+    """
+
+    def __init__(self, steps: int = 0, operations: int = 0) -> None:
+        self._steps = steps
+        self.operations = operations
 
     def take(self, step: Callable[[], T]) -> T:
         """Do ``step`` and give what it gives."""

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -16,13 +16,22 @@ READ_EVERY = 50
 class LossWatch:
     """Collects what ``train_step`` returns and names the exact step that first went wrong."""
 
-    def __init__(self, where: str, read_every: int = READ_EVERY) -> None:
-        """``where`` says method, data set, task and epoch in the sentence of a refusal."""
+    def __init__(
+        self,
+        where: str,
+        read_every: int = READ_EVERY,
+        values: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:
+        """``where`` says method, data set, task and epoch in the sentence of a refusal.
+
+        ``values`` are those of the epoch's earlier steps, where it was stopped and goes on.
+        """
         self._where = where
         self._read_every = read_every
         self._pending: list[tuple[int, dict[str, Tensor]]] = []
-        self._sums: dict[str, float] = defaultdict(float)
-        self._counts: dict[str, int] = defaultdict(int)
+        self._values: dict[str, list[float]] = defaultdict(list)
+        if values is not None:
+            self._values.update({name: list(of_steps) for name, of_steps in values.items()})
 
     def add(self, step: int, losses: Mapping[str, Tensor]) -> None:
         """Take one step's scalar losses. Raises :class:`UserError` for a loss not finite."""
@@ -44,8 +53,12 @@ class LossWatch:
 
     def means(self) -> dict[str, float]:
         """Mean of each loss over the steps that gave it. Raises as :meth:`add` does."""
+        return {name: math.fsum(of) / len(of) for name, of in self.values().items()}
+
+    def values(self) -> dict[str, list[float]]:
+        """Each loss at every step that gave it. Raises as :meth:`add` does."""
         self._read()
-        return {name: self._sums[name] / self._counts[name] for name in self._sums}
+        return dict(self._values)
 
     def _read(self) -> None:
         bad: list[tuple[int, str, float]] = []
@@ -56,8 +69,7 @@ class LossWatch:
             values = torch.stack([tensor.reshape(()) for tensor in tensors]).double().tolist()
             pairs = zip(steps, values, strict=True)
             bad += [(step, name, value) for step, value in pairs if not math.isfinite(value)][:1]
-            self._sums[name] += math.fsum(values)
-            self._counts[name] += len(values)
+            self._values[name] += values
         self._pending.clear()
         if bad:
             step, name, value = min(bad, key=lambda entry: entry[0])

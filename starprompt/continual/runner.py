@@ -7,7 +7,8 @@
     write the record
 
 The runner knows no method. Seeds are set at construction and at the beginning of every task from
-(seed, task), so that a run resumed after a kill equals an undisturbed one bit for bit.
+(seed, task), so that a run resumed after a kill equals an undisturbed one bit for bit. Asked to end
+by SIGTERM it keeps the task under way at the next step; a long task is kept every ten minutes.
 """
 
 import logging
@@ -15,27 +16,26 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
-from tqdm import tqdm
 
 from starprompt.continual import checkpoint, devices, memory, owner
 from starprompt.continual.checkpoint import TaskOutcome, WorkFolder
-from starprompt.continual.cost import StepCounter, forward_operations
+from starprompt.continual.cost import forward_operations
 from starprompt.continual.environment import git_revision, versions
 from starprompt.continual.evaluation import Evaluation, evaluate
 from starprompt.continual.header import RunHeader
 from starprompt.continual.learner import Learner
-from starprompt.continual.losses import LossWatch
 from starprompt.continual.metrics import measure
-from starprompt.continual.record import EpochLosses, RunRecord, TaskTimes, read_record, write_record
+from starprompt.continual.record import RunRecord, read_record, write_record
 from starprompt.continual.recording import PREDICTION_SCHEMA, SELECTION_SCHEMA, merge_parts
 from starprompt.continual.seeding import seed_everything
+from starprompt.continual.task_loop import Loop, learn_task
+from starprompt.continual.termination import listening
 from starprompt.data.stream import Task, TaskStream
 from starprompt.errors import UserError
 from starprompt.files import atomic_path
@@ -88,13 +88,14 @@ def run(
     watch         looks on; it changes nothing, so it is no part of the fingerprint
 
     A finished run of the same fingerprint is returned as it is; a started one goes on after its
-    last finished task. Another process that works on ``folder`` is waited for.
+    last finished task, or within the next one where it was stopped. Another process that works on
+    ``folder`` is waited for.
 
     Raises :class:`UserError` for a loss or logits that are not finite (naming task, epoch, step),
-    and when a file cannot be written.
+    and when a file cannot be written; :class:`TerminatedError` on SIGTERM.
     """
     fingerprint = fingerprint or header.fingerprint(device)
-    with _alone(folder):
+    with _alone(folder), listening(header.where) as termination:
         done = _finished(folder, fingerprint)
         if done is not None:
             logger.info("%s: already finished", header.where)
@@ -103,7 +104,8 @@ def run(
         _clear(folder)
         work = WorkFolder(folder / "work", fingerprint)
         if len(work.outcomes) < len(stream.tasks):
-            _learn_all(make_learner, stream, work, header, device, progress, watch)
+            loop = Loop(work, device, termination, progress)
+            _learn_all(make_learner, stream, loop, header, watch)
         record = _record(header, stream, work, fingerprint, device)
         if watch is not None:
             record.extra |= watch.summary([outcome.signatures for outcome in work.outcomes])
@@ -117,14 +119,13 @@ def run(
 def _learn_all(
     make_learner: Callable[[], Learner],
     stream: TaskStream,
-    work: WorkFolder,
+    loop: Loop,
     header: RunHeader,
-    device: torch.device,
-    progress: bool | None,
     watch: Watch | None,
 ) -> None:
-    """Learn the tasks that ``work`` does not have yet, and keep each there."""
+    """Learn the tasks that the work folder does not have yet, and keep each there."""
     seed, n_tasks = header.stream.seed, len(stream.tasks)
+    work, device = loop.work, loop.device
     devices.reset_peak_memory(device)
     seed_everything(seed, "setup")
     learner = make_learner()
@@ -138,9 +139,9 @@ def _learn_all(
     for task in stream.tasks[len(work.outcomes) :]:
         where = f"{header.where}, task {task.index + 1} of {n_tasks}"
         seed_everything(seed, "task", task.index)
-        times, losses = _learn(learner, task, where, device, progress)
+        times, losses = learn_task(learner, task, where, loop)
         started = time.perf_counter()
-        evaluation = evaluate(learner, task, stream.test_tasks, where=where, progress=progress)
+        evaluation = evaluate(learner, task, stream.test_tasks, where=where, progress=loop.progress)
         times.evaluate = time.perf_counter() - started
         peak_memory = devices.peak_memory_bytes(device)
         state, diagnostics = learner.state_dict(), learner.diagnostics(task)
@@ -175,54 +176,6 @@ def plan_memory(learner: Learner, device: torch.device, where: str) -> dict[str,
     )
     learner.micro_batch = None if plan.micro_batch >= plan.batch else plan.micro_batch
     return plan.numbers()
-
-
-def _learn(
-    learner: Learner, task: Task, where: str, device: torch.device, progress: bool | None
-) -> tuple[TaskTimes, list[EpochLosses]]:
-    """One task, from begin_task to end_task."""
-    started = time.perf_counter()
-    losses: list[EpochLosses] = []
-    steps, counter = 0, StepCounter()
-    learner.begin_task(task)
-    bar = tqdm(
-        total=learner.epochs * -(-len(task.train) // learner.batch_size),
-        desc=where,
-        unit="step",
-        leave=False,
-        disable=None if progress is None else not progress,
-    )
-    with bar:
-        for epoch in range(learner.epochs):
-            learner.begin_epoch(epoch)
-            watch = LossWatch(f"{where}, epoch {epoch + 1} of {learner.epochs}")
-            batches = task.train.batches(
-                learner.batch_size,
-                epoch=epoch,
-                inputs=learner.train_inputs,
-                augment=learner.augment,
-                shuffle=True,
-            )
-            for step, batch in enumerate(batches):
-                watch.add(step, counter.take(partial(learner.train_step, batch)))
-                bar.update()
-                steps += 1
-            means = watch.means()
-            losses.append(EpochLosses(task=task.index, epoch=epoch, losses=means))
-            bar.set_postfix(means, refresh=False)
-    devices.synchronize(device)
-    trained = time.perf_counter()
-    learner.end_task(task)
-    devices.synchronize(device)
-    ended = time.perf_counter()
-    times = TaskTimes(
-        train=trained - started,
-        end=ended - trained,
-        evaluate=0.0,
-        steps=steps,
-        step_operations=counter.operations,
-    )
-    return times, losses
 
 
 def _log(where: str, outcome: TaskOutcome) -> None:

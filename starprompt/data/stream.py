@@ -110,11 +110,13 @@ class TaskData:
         inputs: Sequence[str] = ("images",),
         augment: bool = False,
         shuffle: bool = False,
+        first: int = 0,
     ) -> Iterator[Batch]:
         """Batches on the stream's device; the last one may be smaller.
 
         inputs   of "images" (a view in [0, 1]) and "features" (clip and query)
         augment  the training view, random per image; otherwise the clean test view
+        first    the batch to begin with; those before it are not read
 
         Order and augmentation depend on (seed, task, epoch, batch) alone.
         """
@@ -129,9 +131,9 @@ class TaskData:
         device = self._views.device
         clip = self.features("clip") if "features" in inputs else None
         query = self.features("query") if "features" in inputs else None
-        chunks = rows.split(batch_size) if len(self) else ()
+        chunks = rows.split(batch_size)[first:] if len(self) else ()
         wants_images = "images" in inputs
-        for index, (chunk, raw) in enumerate(self._with_pixels(chunks, wants_images)):
+        for index, (chunk, raw) in enumerate(self._with_pixels(chunks, wants_images), first):
             images = None
             if raw is not None:
                 sizes = torch.from_numpy(self._split.sizes[self.ids[chunk.numpy()]])

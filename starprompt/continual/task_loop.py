@@ -1,0 +1,142 @@
+"""One task, from its first step to its end, so that it can stop between any two steps."""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from starprompt.continual import checkpoint, devices, under_way
+from starprompt.continual.checkpoint import WorkFolder
+from starprompt.continual.cost import StepCounter
+from starprompt.continual.learner import Learner
+from starprompt.continual.losses import LossWatch
+from starprompt.continual.record import EpochLosses, TaskTimes
+from starprompt.continual.seeding import generators_state, restore_generators
+from starprompt.continual.termination import Termination
+from starprompt.continual.under_way import Place
+from starprompt.data.stream import Task
+from starprompt.errors import TerminatedError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What the loop over a run's tasks and steps works with."""
+
+    work: WorkFolder
+    device: torch.device
+    termination: Termination
+    progress: bool | None
+
+
+def learn_task(
+    learner: Learner, task: Task, where: str, loop: Loop
+) -> tuple[TaskTimes, list[EpochLosses]]:
+    """One task, from begin_task to end_task."""
+    started = time.perf_counter()
+    learner.begin_task(task)
+    place = _take_up(learner, task, where, loop)
+    place = _take_steps(learner, task, place, where, loop, started)
+    trained = time.perf_counter()
+    learner.end_task(task)
+    devices.synchronize(loop.device)
+    ended = time.perf_counter()
+    times = TaskTimes(
+        train=place.seconds,
+        end=ended - trained,
+        evaluate=0.0,
+        steps=place.steps,
+        step_operations=place.step_operations,
+    )
+    return times, place.losses
+
+
+def _take_up(learner: Learner, task: Task, where: str, loop: Loop) -> Place:
+    """Where the task begins: where it was kept, with all that its steps had changed."""
+    place = under_way.kept_place(loop.work.path, task.index)
+    if place is None:
+        return Place(task=task.index)
+    path = loop.work.path / under_way.FOLDER / under_way.STATE
+    state = checkpoint.load_state(path, loop.device)
+    learner.load_task_state(_behind("learner.", state))
+    restore_generators(_behind("generators.", state), loop.device)
+    logger.info(
+        "%s: goes on at epoch %d, step %d (attempt %d)",
+        *(where, place.epoch + 1, place.step + 1, loop.work.attempts),
+    )
+    return place
+
+
+def _take_steps(
+    learner: Learner, task: Task, place: Place, where: str, loop: Loop, started: float
+) -> Place:
+    """All steps of a task from ``place`` on; where that ends. ``started``: the clock's begin."""
+    batches_an_epoch = -(-len(task.train) // learner.batch_size)
+    earlier = place.seconds
+    clock = kept = started
+    counter = StepCounter(place.steps, place.step_operations)
+    bar = tqdm(
+        total=learner.epochs * batches_an_epoch,
+        initial=place.steps,
+        desc=where,
+        unit="step",
+        leave=False,
+        disable=None if loop.progress is None else not loop.progress,
+    )
+    with bar, loop.termination.in_steps():
+        for epoch in range(place.epoch, learner.epochs):
+            learner.begin_epoch(epoch)
+            watch = LossWatch(
+                f"{where}, epoch {epoch + 1} of {learner.epochs}", values=place.values
+            )
+            batches = task.train.batches(
+                learner.batch_size,
+                epoch=epoch,
+                inputs=learner.train_inputs,
+                augment=learner.augment,
+                shuffle=True,
+                first=place.step,
+            )
+            for step, batch in enumerate(batches, place.step):
+                watch.add(step, counter.take(partial(learner.train_step, batch)))
+                bar.update()
+                place.step, place.steps = step + 1, place.steps + 1
+                place.step_operations = counter.operations
+                clock = time.perf_counter()
+                if loop.termination.asked or clock - kept > under_way.KEEP_EVERY:
+                    place.values, place.seconds = watch.values(), earlier + clock - started
+                    _keep(learner, place, where, loop)
+                    kept = time.perf_counter()
+            means = watch.means()
+            place.losses.append(EpochLosses(task=task.index, epoch=epoch, losses=means))
+            place.epoch, place.step, place.values = epoch + 1, 0, {}
+            bar.set_postfix(means, refresh=False)
+        devices.synchronize(loop.device)
+        clock = time.perf_counter()
+        place.seconds = earlier + clock - started
+        if loop.termination.asked or clock - kept > under_way.KEEP_EVERY / 10:
+            _keep(learner, place, where, loop)  # what comes now can't be stopped within
+    return place
+
+
+def _keep(learner: Learner, place: Place, where: str, loop: Loop) -> None:
+    """Keep the task where it is; end the run if that was asked for."""
+    state = learner.task_state()
+    if state is not None:
+        generators = generators_state(loop.device)
+        named = {f"learner.{name}": tensor for name, tensor in state.items()}
+        named |= {f"generators.{name}": tensor for name, tensor in generators.items()}
+        under_way.keep(loop.work.path, place, checkpoint.pack_state(named))
+    if loop.termination.asked:
+        going_on = f"at epoch {place.epoch + 1}, step {place.step + 1}" if state else "at its task"
+        raise TerminatedError(f"{where}: ended by SIGTERM; run it again and it goes on {going_on}.")
+
+
+def _behind(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): tensor for n, tensor in state.items() if n.startswith(prefix)}
