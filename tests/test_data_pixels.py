@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from sklearn.datasets import load_sample_image
 from torchvision.transforms import v2
 
@@ -44,7 +43,7 @@ def _torchvision(steps) -> v2.Compose:
 
 
 def _through_the_store(photo: np.ndarray, spec, split: str):
-    pixels, shown = to_stored(Image.fromarray(photo), getattr(spec.stored, split))
+    pixels, shown = to_stored(photo, getattr(spec.stored, split))
     return torch.from_numpy(np.array(pixels))[None], torch.tensor([shown])
 
 

@@ -188,17 +188,43 @@ def test_every_kind_of_image_comes_out_as_8_bit_rgb():
         "float tiff": (_file(Image.fromarray(ramp.astype(np.float32)), "TIFF"), grey),
     }
     for name, (raw, expected) in cases.items():
-        image = decode(raw)
-        assert image.mode == "RGB", name
-        np.testing.assert_array_equal(np.asarray(image), expected, err_msg=name)
+        pixels = decode(raw)
+        assert pixels.dtype == np.uint8, name
+        np.testing.assert_array_equal(pixels, expected, err_msg=name)
     cmyk = decode(_file(colours.convert("CMYK"), "TIFF"))
-    np.testing.assert_array_equal(np.asarray(cmyk), rgb)
+    np.testing.assert_array_equal(cmyk, rgb)
     with pytest.raises(CorruptImageError, match="no numbers"):
         decode(np.full((2, 2), np.nan))
     with pytest.raises(CorruptImageError, match="int64"):
         decode(np.zeros((2, 2), np.int64))
     with pytest.raises(CorruptImageError, match="missing"):
         decode(Path("nowhere.png"))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 30}, {"restart": 1}])
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize("shape", [(201, 333), (16, 16), (1, 7)])
+def test_jpegs_have_the_pixels_that_pil_gives_them(mode, options, subsampling, shape):
+    photo = Image.fromarray(load_sample_image("flower.jpg")[: shape[0], : shape[1]]).convert(mode)
+    written = {"restart_marker_rows": options["restart"]} if "restart" in options else options
+    buffer = io.BytesIO()
+    photo.save(buffer, "JPEG", subsampling=subsampling, **written)
+    with Image.open(buffer) as image:
+        expected = np.asarray(image.convert("RGB"))
+    np.testing.assert_array_equal(decode(buffer.getvalue()), expected)
+
+
+def test_what_pil_forgives_in_a_jpeg_is_forgiven_and_what_it_refuses_is_refused(tmp_path):
+    data = _file(Image.fromarray(load_sample_image("flower.jpg")[:64, :64]), "JPEG")
+    whole = decode(data)
+    np.testing.assert_array_equal(decode(data + b"trailing bytes"), whole)
+    for cut in (3, len(data) // 2, len(data) - 40):
+        with pytest.raises(CorruptImageError):
+            decode(data[:cut])
+    path = tmp_path / "flower.jpg"
+    path.write_bytes(data)
+    np.testing.assert_array_equal(decode(path), whole)
 
 
 @pytest.mark.parametrize("shape", [(300, 401), (257, 255), (100, 340)])
@@ -208,7 +234,7 @@ def test_the_stored_size_is_torchvisions(shape):
     steps = [Resize(step="resize", size=64), CenterCrop(step="center_crop", size=57)]
     bicubic = v2.InterpolationMode.BICUBIC
     transform = v2.Compose([v2.Resize(64, bicubic), v2.CenterCrop(57)])
-    ours, shown = to_stored(Image.fromarray(photo), steps)
+    ours, shown = to_stored(photo.copy(), steps)
     tensor = torch.from_numpy(photo.copy()).permute(2, 0, 1)
     np.testing.assert_array_equal(ours, transform(tensor).numpy())
     of_pil = np.asarray(transform(Image.fromarray(photo))).astype(int)

@@ -16,7 +16,12 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from starprompt.continual.memory import MemoryNeed, MicroBatch, need_of_modules
-from starprompt.continual.under_way import load_optimiser_state, optimiser_state
+from starprompt.continual.under_way import (
+    load_optimiser_state,
+    load_schedule_state,
+    optimiser_state,
+    schedule_state,
+)
 from starprompt.data.batch import Batch, StreamInfo
 from starprompt.data.stream import Task
 
@@ -132,16 +137,21 @@ class Learner(ABC):
     def task_state(self) -> dict[str, Tensor] | None:
         """What the steps since ``begin_task`` have changed, so that a task can stop within.
 
-        By default the parameters of ``self.optimiser`` with its moments and rates; a method whose
-        steps change more (a buffer that fills) adds that here and in ``load_task_state``. None: it
-        can't be told, and a run that is stopped begins the task anew.
+        By default the parameters of ``self.optimiser`` with its moments and rates, and how far
+        ``self.schedule`` has come, where there is one; a method whose steps change more (a buffer
+        that fills) adds that here and in ``load_task_state``. None: it can't be told, and a run
+        that is stopped begins the task anew.
         """
-        optimiser = getattr(self, "optimiser", None)
-        return None if optimiser is None else optimiser_state(optimiser)
+        optimiser, schedule = getattr(self, "optimiser", None), getattr(self, "schedule", None)
+        if optimiser is None:
+            return None
+        return optimiser_state(optimiser) | ({} if schedule is None else schedule_state(schedule))
 
     def load_task_state(self, state: dict[str, Tensor]) -> None:
         """Take up what ``task_state`` gave, right after the same task's ``begin_task``."""
         load_optimiser_state(self.optimiser, state)  # type: ignore[attr-defined]
+        if (schedule := getattr(self, "schedule", None)) is not None:
+            load_schedule_state(schedule, state)
 
     @abstractmethod
     def state_dict(self) -> dict[str, Tensor]:

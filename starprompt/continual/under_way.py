@@ -13,6 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from starprompt.continual.record import EpochLosses
 from starprompt.files import atomic_path, sha256_file
@@ -96,3 +97,15 @@ def load_optimiser_state(optimiser: Optimizer, state: Mapping[str, Tensor]) -> N
             }
             if moments:
                 optimiser.state[parameter] = moments
+
+
+def schedule_state(schedule: LRScheduler) -> dict[str, Tensor]:
+    """How far a learning rate's schedule has come; the rate itself is the optimiser's."""
+    steps = torch.tensor([schedule.last_epoch, schedule._step_count])
+    return {"schedule.steps": steps}
+
+
+def load_schedule_state(schedule: LRScheduler, state: Mapping[str, Tensor]) -> None:
+    """Put back what :func:`schedule_state` gave, after the optimiser's own state."""
+    schedule.last_epoch, schedule._step_count = state["schedule.steps"].tolist()
+    schedule._last_lr = [group["lr"] for group in schedule.optimizer.param_groups]
