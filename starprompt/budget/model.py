@@ -32,7 +32,7 @@ TERA, GIGA, MEGA = 1e12, 1e9, 1e6
 #: 600 or so that an H100's tensor cores reach on large products, the share that the second-stage
 #: step is built for; tf32 and float32 in the proportion of the card's data sheet. Not measured.
 GPU_RATE = {"bf16": 300.0, "tf32": 120.0, "float32": 30.0}
-#: the same for one CPU thread, from the demo's runs (`starprompt cost --measured`)
+#: the same for one CPU thread: the tiny pair's step, by benchmarks/matmul_ceiling.py
 CPU_RATE = 0.03
 #: under bf16 the text tower stays float32 and runs in TF32, at this part of the rate
 TEXT_RATE = GPU_RATE["tf32"] / GPU_RATE["bf16"]
@@ -45,10 +45,10 @@ IMAGES_A_SECOND = 10_000
 #: from `starprompt run` to the first step: imports, weights, checks
 STARTUP_SECONDS = {"cuda": 60.0, "cpu": 8.0}
 #: bytes a process holds before any weight or image: Python, torch, and CUDA's own on the host
-PROCESS_BYTES = {"cuda": 4.0 * GIGA, "cpu": 0.75 * GIGA}
+PROCESS_BYTES = {"cuda": 4.0 * GIGA, "cpu": 1.0 * GIGA}
 #: bytes that CUDA, its libraries and their workspaces take on the device
 CONTEXT_BYTES = 0.8 * GIGA
-#: of 40 or so percent more than predicted, still enough; and the least that is asked for
+#: a job asks for so much more than is forecast, and for so much at least
 MARGIN, LEAST_MB, LEAST_MINUTES = 1.5, 1500, 10
 
 
