@@ -1,5 +1,6 @@
 """How prompt methods use their prompts: how many serve a task, and whose they are."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from paper_figures.selection import (
 from paper_figures.style import WIDTH, heat_map, method_looks, percent_scale, wrapped
 from starprompt.continual.record import StreamRecord
 
-#: heat maps in a row of the figure
-COLUMNS = 4
+#: heat maps in a row of the figure, at most
+COLUMNS = 5
 
 
 def effective_prompts(rows: pd.DataFrame, n_tasks: int) -> np.ndarray:
@@ -56,12 +57,15 @@ def prompt_use(results: Results, dataset: str) -> Figure:
     found = over_seeds(results, dataset, measure)
     if not found:
         return nothing_selected()
-    map_rows = -(-len(found) // COLUMNS)
+    columns = COLUMNS if len(found) == COLUMNS else COLUMNS - 1
+    map_rows = -(-len(found) // columns)
     figure = Figure(figsize=(WIDTH, 2.6 + 1.9 * map_rows), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=[2.6, 1.9 * map_rows])
     above, below = parts
     number, own = above.subplots(1, 2)
-    looks, tasks = method_looks(results.plan), np.arange(1, n_tasks + 1)
+    # Few of a comparison's methods select: they get the colours that are told apart best.
+    drawn = replace(results.plan, methods=tuple(method for method, _ in found))
+    looks, tasks = method_looks(drawn), np.arange(1, n_tasks + 1)
     for method, values in found:
         number.plot(tasks, values[:, 0], **looks[method.name])
         own.plot(tasks, np.diag(values[:, 1:]), **looks[method.name])
@@ -73,7 +77,7 @@ def prompt_use(results: Results, dataset: str) -> Figure:
     ncols = len(handles) if len(handles) <= 5 else 3
     above.legend(handles=handles, loc="outside lower center", ncols=ncols, frameon=False)
     below.suptitle("Choices by task of the prompt [% of the row]", fontsize="medium")
-    axes = list(below.subplots(map_rows, COLUMNS, squeeze=False).flat)
+    axes = list(below.subplots(map_rows, columns, squeeze=False).flat)
     scale, few = percent_scale(n_tasks), n_tasks <= 10
     for axis in axes:
         axis.set_visible(False)
