@@ -31,7 +31,10 @@ ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU
 GpuOption = Annotated[
     int | None, typer.Option("--gpu", min=0, help="GPUs to lease, instead of the experiment's.")
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the run and of the class order.")]
+SeedsOption = Annotated[
+    list[int],
+    typer.Option("--seed", help="Seed of the run and of the class order; several: one by one."),
+]
 
 
 @app.command("check")
@@ -64,27 +67,27 @@ def embed_command(
 def run_command(
     dataset: DatasetOption,
     method: MethodOption,
-    seed: SeedOption,
+    seed: SeedsOption,
     config: ConfigOption = Path("config/demo.yaml"),
     threads: ThreadsOption = None,
     gpu: GpuOption = None,
 ) -> None:
-    """Train and test one method on one data set under one seed."""
+    """Train and test one method on one data set under one seed, or several in one process."""
     experiment = _loaded(config, threads, gpu)
     load_method(method)
     if dataset not in experiment.datasets:
         raise unknown_name(f"data set of {config}", dataset, experiment.datasets)
     _settle(experiment, f"{method} on {dataset}")
-    from starprompt.experiment import run
+    from starprompt.batch import run_all
 
-    cell = Run(dataset, method, seed)
-    record = run(experiment, cell)
-    typer.echo(
-        f"{method} on {dataset}, seed {seed}: final average accuracy "
-        f"{record.metrics.final_average_accuracy:.2f}% ({experiment.run_folder(cell)})"
-    )
-    for line in shown(record.extra.get("signatures", {}).get("tasks", []), experiment.signatures):
-        typer.echo(f"  shows a failure signature: {line}")
+    for cell, record in run_all(experiment, [Run(dataset, method, one) for one in seed]):
+        typer.echo(
+            f"{method} on {dataset}, seed {cell.seed}: final average accuracy "
+            f"{record.metrics.final_average_accuracy:.2f}% ({experiment.run_folder(cell)})"
+        )
+        tasks = record.extra.get("signatures", {}).get("tasks", [])
+        for line in shown(tasks, experiment.signatures):
+            typer.echo(f"  shows a failure signature: {line}")
 
 
 @app.command("status")

@@ -75,6 +75,9 @@ class Config(_Model):
     runs_per_gpu: int = Field(
         default=1, ge=1, le=64, description="runs that may share a GPU, for small ones"
     )
+    seeds_per_job: int = Field(
+        default=1, ge=1, description="seeds that one process trains, one after the other"
+    )
     mem_mb: int = Field(default=3000, ge=100, description="memory of one run, MB")
     runtime: int = Field(default=60, ge=1, description="minutes that one run may take")
     max_runtime: int | None = Field(

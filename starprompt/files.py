@@ -15,6 +15,9 @@ import yaml
 
 from starprompt.errors import UserError
 
+#: the safe loader, in C where libyaml is there: a workflow reads some hundred of these files
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 @contextmanager
 def atomic_path(final: Path) -> Iterator[Path]:
@@ -77,7 +80,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises :class:`UserError` when it is missing, is not YAML or holds something else.
     """
     try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        value = yaml.load(Path(path).read_text(encoding="utf-8"), YAML_LOADER)
     except FileNotFoundError as error:
         raise UserError(f"There is no file {path}; check the path.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -5,6 +5,7 @@ Snakemake reads its rules at every call.
 """
 
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import yaml
 from starprompt.backbones import tiny
 from starprompt.budget.model import Resources, asked, embedding, resources
 from starprompt.budget.networks import UnknownCostError
-from starprompt.config import RESULTS, Config, MethodSpec, embedding_path, load_method
+from starprompt.config import RESULTS, Config, MethodSpec, Run, embedding_path, load_method
 from starprompt.data.prepare import fingerprint
 from starprompt.data.registry import DatasetSpec, data_root, load_dataset_spec
 from starprompt.files import sha256_file, write_text
@@ -78,6 +79,7 @@ class Grid:
         for spec in list(self.methods.values()):
             if spec.keys is not None and spec.keys not in self.methods:
                 self.methods[spec.keys] = load_method(spec.keys)
+        self._depends: dict[tuple[str, str], str] = {}
         self._resources: dict[tuple[str, str], Resources] = {}
 
     @cached_property
@@ -100,8 +102,40 @@ class Grid:
 
     def run_files(self, dataset: str, method: str, seed: object) -> dict[str, str]:
         """A run's files by their stem; any part may be a Snakemake wildcard in braces."""
-        folder = RESULTS / "runs" / self.config.name / dataset / method / f"seed{seed}"
-        return {name.partition(".")[0]: str(folder / name) for name in RUN_FILES}
+        folder = f"{RESULTS}/runs/{self.config.name}/{dataset}/{method}/seed{seed}"
+        return {name.partition(".")[0]: f"{folder}/{name}" for name in RUN_FILES}
+
+    def seed_batches(self) -> dict[str, list[str]]:
+        """Rules that train, by name: the seeds that one of their jobs trains in one process.
+
+        Starting Python and importing torch takes as long as a small run learns; ``seeds_per_job``
+        shares that among seeds. With one seed a job there is one rule, its seed a wildcard.
+        """
+        size = self.config.seeds_per_job
+        if size == 1:
+            return {"train": ["{seed}"]}
+        seeds = [str(seed) for seed in self.config.seeds]
+        batches = [seeds[start : start + size] for start in range(0, len(seeds), size)]
+        return {f"train_{'_'.join(batch)}": batch for batch in batches}
+
+    def job_of(self, run: Run) -> tuple[str, list[str]]:
+        """The rule that trains a run, and the seeds that its job trains."""
+        if self.config.seeds_per_job == 1:
+            return "train", [str(run.seed)]
+        batches = self.seed_batches().items()
+        return next((rule, seeds) for rule, seeds in batches if str(run.seed) in seeds)
+
+    def batch_files(self, seeds: Sequence[str]) -> dict[str, list[str]]:
+        """The files of all runs of a job, by stem, with wildcards for data set and method."""
+        files = [self.run_files("{dataset}", "{method}", seed) for seed in seeds]
+        return {stem: [of_run[stem] for of_run in files] for stem in files[0]}
+
+    def batch_inputs(
+        self, dataset: str, method: str, seeds: Sequence[object]
+    ) -> dict[str, list[str]]:
+        """What all runs of a job read."""
+        inputs = [self.run_inputs(dataset, method, seed) for seed in seeds]
+        return {key: list(dict.fromkeys(of_run[key] for of_run in inputs)) for key in inputs[0]}
 
     def run_inputs(self, dataset: str, method: str, seed: object) -> dict[str, str]:
         """What a run reads: the prepared images, the cached features, the keys' run."""
@@ -114,8 +148,10 @@ class Grid:
             inputs |= {"keys_checkpoint": keys["checkpoint"], "keys_record": keys["record"]}
         return inputs
 
-    def run_resources(self, dataset: str, method: str, attempt: int = 1) -> Resources:
-        """Host memory and minutes that one run asks for, from its expected cost.
+    def run_resources(
+        self, dataset: str, method: str, attempt: int = 1, runs: int = 1
+    ) -> Resources:
+        """Host memory and minutes that a job of so many runs asks for, from their expected cost.
 
         Each attempt asks for as much again, minutes not beyond the configuration's ``max_runtime``:
         a run goes on where the attempt before was stopped.
@@ -123,7 +159,8 @@ class Grid:
         key = (dataset, method)
         if key not in self._resources:
             self._resources[key] = resources(self.config, dataset, self.methods[method])
-        return self._grown(self._resources[key], attempt)
+        of_one = self._resources[key]
+        return self._grown(Resources(of_one.mem_mb, of_one.runtime * runs), attempt)
 
     def embed_resources(self, dataset: str, attempt: int = 1) -> Resources:
         """Host memory and minutes that embedding a data set asks for."""
@@ -158,6 +195,12 @@ class Grid:
 
         Not in it: titles and citations, other methods, the device, threads, other resources.
         """
+        key = (dataset, method)
+        if key not in self._depends:
+            self._depends[key] = self._run_depends(dataset, method)
+        return self._depends[key]
+
+    def _run_depends(self, dataset: str, method: str) -> str:
         spec = self.methods[method]
         backbones = self.config.backbones.model_dump()
         stream = self._dataset(dataset).model_dump(

@@ -124,9 +124,12 @@ def _status(grid: Grid, run: Run, queue: Mapping[str, list[Queued]]) -> RunStatu
         return RunStatus(run, "finished", tasks, tasks, accuracy=accuracy)
     done = len(list(folder.glob("work/task-*/outcome.json")))
     attempts = int(_json(folder / "work/run.json").get("attempts", 0))
-    jobs = queue.get(f"rule_train_wildcards_{run.dataset}_{run.method}_{run.seed}", [])
-    log = RESULTS / f"logs/{grid.config.name}/train/{run.dataset}/{run.method}/seed{run.seed}.log"
-    slurm_log = _newest_slurm_log(run)
+    rule, seeds = grid.job_of(run)
+    wildcards = f"{run.dataset}_{run.method}" + (f"_{run.seed}" if rule == "train" else "")
+    jobs = queue.get(f"rule_{rule}_wildcards_{wildcards}", [])
+    logs_folder = RESULTS / f"logs/{grid.config.name}/train/{run.dataset}/{run.method}"
+    log = logs_folder / f"seed{'-'.join(seeds)}.log"
+    slurm_log = _newest_slurm_log(f"rule_{rule}/{wildcards}")
     logs = tuple(path for path in (log, slurm_log) if path is not None and path.is_file())
 
     def status(state: State, about: str = "", last_lines: tuple[str, ...] = ()) -> RunStatus:
@@ -169,8 +172,7 @@ def _json(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _newest_slurm_log(run: Run) -> Path | None:
-    name = f"rule_train/{run.dataset}_{run.method}_{run.seed}"
+def _newest_slurm_log(name: str) -> Path | None:
     found = [path for root in SLURM_LOGS for path in (root / name).glob("*.log")]
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 

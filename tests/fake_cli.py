@@ -39,7 +39,10 @@ def main(arguments: list[str]) -> None:
             out = embedding_path(data_root(), options["dataset"], config.backbones.clip)
             write_text(out, "features")
         case "run":
-            run(Run(options["dataset"], options["method"], int(options["seed"])), options["config"])
+            for option, seed in pairwise(arguments):
+                if option == "--seed":
+                    cell = Run(options["dataset"], options["method"], int(seed))
+                    run(cell, options["config"])
         case "tables":
             make_tables(Path(options["config"]))
         case "figures":

@@ -59,6 +59,7 @@ FILES: dict[str, tuple[str, ...]] = {
 TOP = (
     "ablation_grid",
     "ablations",
+    "batch",
     "cli",
     "comparison",
     "experiment",
@@ -73,7 +74,7 @@ TOP = (
     "workflow",
 )
 #: of the files directly in ``starprompt``, those that import heavy libraries at once
-HEAVY_FILES = ("experiment", "precision", "watch")
+HEAVY_FILES = ("batch", "experiment", "precision", "watch")
 LIGHT = (
     "starprompt.budget.measured",
     "starprompt.budget.model",

@@ -79,7 +79,13 @@ def planned(output: str) -> dict[str, int]:
 
 def trained(output: str) -> set[tuple[str, str]]:
     """(method, seed) of the runs that a dry run would do."""
-    return set(re.findall(r"wildcards: dataset=\w+, method=([\w-]+), seed=(\d+)", output))
+    return {
+        (method, seed)
+        for method, several in re.findall(
+            r"cli run .* --method ([\w-]+) ((?:--seed \d+ )+)", output
+        )
+        for seed in re.findall(r"\d+", several)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -133,11 +139,11 @@ def test_the_demo_is_planned(repository: Path) -> None:
     assert done.returncode == 0, done.stdout
     demo = load_config(REPOSITORY / "config/demo.yaml")
     keys = {grid.load_method(m).keys for m in demo.methods} - {None, *demo.methods}
-    runs = (len(demo.methods) + len(keys)) * len(demo.seeds)
+    assert len(trained(done.stdout)) == (len(demo.methods) + len(keys)) * len(demo.seeds)
     assert planned(done.stdout) == {
         "prepare": 1,
         "embed": 1,
-        "train": runs,
+        "train_1993_1996_1997": len(demo.methods) + len(keys),
         "tables": 1,
         "figures": 1,
         "all": 1,
@@ -180,6 +186,16 @@ def test_lint_finds_nothing(repository: Path) -> None:
     done = snakemake(repository, "--lint", "--configfile", "config/demo.yaml")
     assert done.returncode == 0, done.stdout
     assert "Congratulations" in done.stdout
+
+
+def test_seeds_share_jobs_as_the_experiment_says(repository: Path) -> None:
+    seeds = ["seeds=[1993,1996,1997]", "seeds_per_job=2"]
+    done = snakemake(repository, "-n", "--configfile", "config/small.yaml", "--config", *seeds)
+    assert done.returncode == 0, done.stdout
+    jobs = planned(done.stdout)
+    assert jobs["train_1993_1996"] == jobs["train_1997"] == 3
+    assert len(trained(done.stdout)) == 9
+    assert "runtime=120" in done.stdout  # of two runs of an hour
 
 
 # --- what is refused ----------------------------------------------------------------------------

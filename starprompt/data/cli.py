@@ -39,12 +39,12 @@ def prepare_command(
     skip_corrupt: Annotated[
         bool, typer.Option("--skip-corrupt", help="Leave out images that cannot be decoded.")
     ] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Threads; all cores.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores.")] = None,
 ) -> None:
     """Fetch if need be, and decode once, into a memory map."""
     chosen = commands.specs(name, datasets)
     for line in commands.prepare_all(
-        chosen, root or data_root(), skip_corrupt=skip_corrupt, workers=workers
+        chosen, root or data_root(), skip_corrupt=skip_corrupt, workers=threads
     ):
         typer.echo(line)
 

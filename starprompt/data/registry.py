@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from starprompt.data.sources import Source
 from starprompt.data.steps import Step, StoredShape
 from starprompt.errors import UserError, unknown_name
+from starprompt.files import YAML_LOADER
 
 DATASETS_FOLDER = Path("config/datasets")
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
@@ -152,7 +153,7 @@ def load_dataset_spec(name: str, folder: Path = DATASETS_FOLDER) -> DatasetSpec:
 def validate_yaml(path: Path) -> DatasetSpec:
     """The spec in one YAML file; see :func:`load_dataset_spec`."""
     try:
-        value: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value: Any = yaml.load(path.read_text(encoding="utf-8"), YAML_LOADER)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         what = " ".join(str(error).split())
         raise UserError(f"{path} is not readable as YAML: {what}; mend it there.") from error

@@ -17,7 +17,7 @@ rule prepare:
     conda:
         "../envs/starprompt.yaml"
     shell:
-        "python -m starprompt.cli data prepare {wildcards.dataset} > {log} 2>&1"
+        "python -m starprompt.cli data prepare {wildcards.dataset} --threads {threads} > {log} 2>&1"
 
 
 rule prepared:

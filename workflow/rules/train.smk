@@ -1,34 +1,51 @@
 # One run: a method on a data set under a seed. A first stage is a run like any other, and the
-# runs that need its keys wait for it.
+# runs that need its keys wait for it. Several seeds may share a job, and then a rule has them.
+#
+# What a run left is not removed before its job starts (`update`): the runner tells a finished run
+# from another, and takes up what a killed job had done.
 
+for NAME, SEEDS in GRID.seed_batches().items():
 
-rule train:
-    input:
-        unpack(lambda wildcards: GRID.run_inputs(**wildcards)),
-    output:
-        **GRID.run_files("{dataset}", "{method}", "{seed}"),
-    log:
-        f"results/logs/{GRID.config.name}/train/{{dataset}}/{{method}}/seed{{seed}}.log",
-    benchmark:
-        f"results/benchmarks/{GRID.config.name}/train/{{dataset}}/{{method}}/seed{{seed}}.tsv"
-    params:
-        config=str(GRID.config_file),
-        depends=lambda wildcards: GRID.run_depends(wildcards.dataset, wildcards.method),
-    threads: GRID.config.threads
-    resources:
-        gpu=GRID.config.gpu,
-        mem_mb=lambda wildcards, attempt: GRID.run_resources(
-            wildcards.dataset, wildcards.method, attempt
-        ).mem_mb,
-        runtime=lambda wildcards, attempt: GRID.run_resources(
-            wildcards.dataset, wildcards.method, attempt
-        ).runtime,
-    conda:
-        "../envs/starprompt.yaml"
-    shell:
-        "python -m starprompt.cli run --config {params.config} --dataset {wildcards.dataset}"
-        " --method {wildcards.method} --seed {wildcards.seed} --threads {threads}"
-        " --gpu {resources.gpu} > {log} 2>&1"
+    rule:
+        name:
+            NAME
+        input:
+            unpack(
+                lambda wildcards, seeds=SEEDS: GRID.batch_inputs(
+                    wildcards.dataset,
+                    wildcards.method,
+                    [seed.format(**wildcards) for seed in seeds],
+                )
+            ),
+        output:
+            **{stem: update(files) for stem, files in GRID.batch_files(SEEDS).items()},
+        log:
+            f"results/logs/{GRID.config.name}/train/{{dataset}}/{{method}}/seed{'-'.join(SEEDS)}.log",
+        benchmark:
+            f"results/benchmarks/{GRID.config.name}/train/{{dataset}}/{{method}}/seed{'-'.join(SEEDS)}.tsv"
+        params:
+            config=str(GRID.config_file),
+            seeds=lambda wildcards, seeds=SEEDS: " ".join(
+                f"--seed {seed.format(**wildcards)}" for seed in seeds
+            ),
+            depends=lambda wildcards: GRID.run_depends(
+                wildcards.dataset, wildcards.method
+            ),
+        threads: GRID.config.threads
+        resources:
+            gpu=GRID.config.gpu,
+            mem_mb=lambda wildcards, attempt: GRID.run_resources(
+                wildcards.dataset, wildcards.method, attempt
+            ).mem_mb,
+            runtime=lambda wildcards, attempt, runs=len(SEEDS): GRID.run_resources(
+                wildcards.dataset, wildcards.method, attempt, runs
+            ).runtime,
+        conda:
+            "../envs/starprompt.yaml"
+        shell:
+            "python -m starprompt.cli run --config {params.config} --dataset {wildcards.dataset}"
+            " --method {wildcards.method} {params.seeds} --threads {threads}"
+            " --gpu {resources.gpu} > {log} 2>&1"
 
 
 rule runs:

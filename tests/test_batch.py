@@ -1,0 +1,131 @@
+"""Several seeds in one process: each run as it is alone, none lost when another fails."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from continual_toy import outcome_of
+
+from starprompt.batch import ASIDE, set_aside, take_up
+from starprompt.grid import RUN_FILES
+
+REPOSITORY = Path(__file__).parents[1]
+CONFIG = {
+    "name": "batch",
+    "title": "Seeds together",
+    "datasets": ["digits"],
+    "methods": ["ncm", "starprompt-first-stage"],
+    "seeds": [1993, 1996, 1997],
+    "seeds_per_job": 3,
+}
+
+
+def starprompt(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "starprompt.cli", *arguments]
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("STARPROMPT")}
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def run(folder: Path, method: str, *seeds: int) -> subprocess.CompletedProcess[str]:
+    several = [word for seed in seeds for word in ("--seed", str(seed))]
+    where = ("--config", "batch.yaml", "--dataset", "digits")
+    return starprompt(folder, "run", *where, "--method", method, *several)
+
+
+def run_folder(folder: Path, method: str, seed: int) -> Path:
+    return folder / "results/runs/batch/digits" / method / f"seed{seed}"
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prepared")
+    (folder / "config").symlink_to(REPOSITORY / "config")
+    (folder / "batch.yaml").write_text(yaml.safe_dump(CONFIG))
+    for step in (["data", "prepare", "digits"], ["embed", "--dataset", "digits"]):
+        options = ["--config", "batch.yaml"] if step[0] == "embed" else []
+        done = starprompt(folder, *step, *options)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_run_among_others_equals_one_alone(prepared: Path, tmp_path: Path) -> None:
+    """Global generators, caches and settings of the run before must not reach it."""
+    together, alone = (shutil.copytree(prepared, tmp_path / n, symlinks=True) for n in "ab")
+    done = run(together, "starprompt-first-stage", 1993, 1996)
+    assert done.returncode == 0, done.stderr
+    assert "seed 1993" in done.stdout and "seed 1996" in done.stdout
+    done = run(alone, "starprompt-first-stage", 1996)
+    assert done.returncode == 0, done.stderr
+    first, second, single = (
+        outcome_of(run_folder(folder, "starprompt-first-stage", seed))
+        for folder, seed in ((together, 1993), (together, 1996), (alone, 1996))
+    )
+    assert second == single
+    assert first["checkpoint.safetensors"] != second["checkpoint.safetensors"]
+    assert not list(together.rglob(ASIDE))
+
+
+def test_a_seed_that_fails_costs_no_other_its_run(prepared: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(prepared, tmp_path / "a", symlinks=True)
+    in_the_way = run_folder(folder, "ncm", 1996)
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.write_text("no folder")
+    done = run(folder, "ncm", 1993, 1996, 1997)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "1 of 3 seeds failed. Seed 1996: " in done.stderr
+    others = [run_folder(folder, "ncm", seed) for seed in (1993, 1997)]
+    before = [(other / "record.json").read_bytes() for other in others]
+    for other in others:  # as Snakemake does with the output of a failed job
+        for name in RUN_FILES:
+            (other / name).unlink()
+    in_the_way.unlink()
+    done = run(folder, "ncm", 1993, 1996, 1997)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("already finished") == 2
+    assert [(other / "record.json").read_bytes() for other in others] == before
+    assert not list(folder.rglob(ASIDE))
+
+
+def test_what_was_set_aside_fills_gaps_alone(tmp_path: Path) -> None:
+    for name in RUN_FILES:
+        (tmp_path / name).write_text("first")
+    set_aside(tmp_path)
+    (tmp_path / "checkpoint.safetensors").unlink()
+    (tmp_path / "record.json").unlink()
+    (tmp_path / "record.json").write_text("second")
+    take_up(tmp_path)
+    assert (tmp_path / "checkpoint.safetensors").read_text() == "first"
+    assert (tmp_path / "record.json").read_text() == "second"
+    assert not (tmp_path / ASIDE).exists()
+    # and what a killed process had begun to set aside is no finished run
+    (tmp_path / ASIDE).mkdir()
+    (tmp_path / "record.json").replace(tmp_path / ASIDE / "record.json")
+    take_up(tmp_path)
+    assert not (tmp_path / "record.json").exists()
+
+
+def test_memory_is_measured_anew_for_every_run() -> None:
+    """Otherwise a small run after a large one would be said to need as much."""
+    program = (
+        "import torch; from starprompt.continual import devices as d; cpu = torch.device('cpu');"
+        "x = torch.ones(100_000_000); a = d.peak_memory_bytes(cpu); del x; d.release_memory();"
+        "d.reset_peak_memory(cpu); print(a - d.peak_memory_bytes(cpu))"
+    )
+    environ = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True
+    )
+    if sys.platform == "linux":
+        assert int(done.stdout) > 300_000_000
