@@ -13,9 +13,10 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+import torch
 from lease_jobs import DEVICES, JOBS
 
-from starprompt.continual import leases
+from starprompt.continual import leases, memory
 from starprompt.continual.gpus import Gpu, parse_listing, visible
 from starprompt.continual.leases import Lease, Ledger, Wish
 from starprompt.errors import UserError
@@ -112,6 +113,19 @@ def test_cuda_sees_what_was_leased_and_nothing_else(tmp_path: Path) -> None:
     assert held.since <= described["began"] <= described["ended"]
     for lock in held.locks:
         lock.release()
+
+
+def test_a_run_plans_with_its_share_of_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (70, 80))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 5)
+    assert memory.available_bytes(torch.device("cuda")) == 75
+    environ = {"STARPROMPT_LEASES": str(tmp_path), "STARPROMPT_FAKE_DEVICES": "1"}
+    held = leases.lease(1, 2, environ=environ)
+    assert held is not None
+    assert memory.available_bytes(torch.device("cuda")) == 40
+    give_back(held)
 
 
 @pytest.mark.usefixtures("with_gpus")

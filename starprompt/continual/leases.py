@@ -127,6 +127,11 @@ def describe_lease() -> dict[str, Any] | None:
     }
 
 
+def leased_share() -> int:
+    """How many runs such as this one the leased devices are for; 1 without a lease."""
+    return 1 if _Process.lease is None else _Process.lease.share
+
+
 def leases_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Where the locks of this host and user stand; made if it is not there.
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from starprompt.continual.leases import leased_share
 from starprompt.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -141,12 +142,14 @@ def _towers(module: Any) -> Iterator[Any]:
 def available_bytes(device: torch.device) -> int:
     """Bytes that a run on ``device`` may use, what this process holds there already included.
 
-    CUDA: free on the device, or held by torch's allocator. CPU: available on the machine, within
-    the limit of this process's control group, if it has one (a SLURM job, a container).
+    CUDA: free on the device, or held by torch's allocator, and no more than this run's share of the
+    device (runs that share one start together, while all of it is free). CPU: available on the
+    machine, within the limit of this process's control group, if it has one (a SLURM job, a
+    container).
     """
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free + torch.cuda.memory_reserved(device)
+        free, total = torch.cuda.mem_get_info(device)
+        return min(free + torch.cuda.memory_reserved(device), total // leased_share())
     try:
         groups = Path("/proc/self/cgroup").read_text(encoding="ascii")
     except OSError:
