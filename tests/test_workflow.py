@@ -23,7 +23,7 @@ import yaml
 from paper_figures.figures import KINDS
 from paper_figures.style import SUFFIXES
 from starprompt import grid, schema
-from starprompt.config import Config, load_config
+from starprompt.config import Config, Run, load_config
 
 REPOSITORY = Path(__file__).parents[1]
 CONFIG = {
@@ -195,7 +195,10 @@ def test_seeds_share_jobs_as_the_experiment_says(repository: Path) -> None:
     jobs = planned(done.stdout)
     assert jobs["train_1993_1996"] == jobs["train_1997"] == 3
     assert len(trained(done.stdout)) == 9
-    assert "runtime=120" in done.stdout  # of two runs of an hour
+    two = grid.Grid(Config.model_validate(CONFIG | {"seeds_per_job": 2}))
+    assert two.job_of(Run("digits", "joint", 1996)) == ("train_1993_1996", ["1993", "1996"])
+    one_run, two_runs = (two.run_resources("digits", "joint", runs=n) for n in (1, 2))
+    assert two_runs.runtime == 2 * one_run.runtime and two_runs.mem_mb == one_run.mem_mb
 
 
 # --- what is refused ----------------------------------------------------------------------------
