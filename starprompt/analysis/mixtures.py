@@ -9,12 +9,13 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from scipy.special import logsumexp
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: numbers of Gaussians that are tried
 COMPONENTS = (1, 2, 3, 5, 10, 20)
@@ -70,7 +71,7 @@ def compare_components(
     labels: np.ndarray,
     components: Sequence[int] = COMPONENTS,
     seed: int = 0,
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Fit every class with every number of Gaussians.
 
     features (N, d), labels (N,). One row a class and number: label, components, samples (fitted),
@@ -78,6 +79,8 @@ def compare_components(
     BIC). Numbers that would leave a component fewer than SAMPLES_A_COMPONENT samples are not
     tried.
     """
+    import pandas as pd  # here, because runs import this module and need a second less without
+
     columns = ["label", "components", "samples", "log_likelihood", "held_out", "bic"]
     found = pd.DataFrame(_fits(features, labels, components, seed), columns=columns)
     least = found.groupby("label")["bic"].transform("min")
@@ -87,6 +90,9 @@ def compare_components(
 def _fits(
     features: np.ndarray, labels: np.ndarray, components: Sequence[int], seed: int
 ) -> Iterator[tuple[int, int, int, float, float, float]]:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
     for label in np.unique(labels):
         own = features[labels == label]
         shuffled = np.random.default_rng([seed, int(label)]).permutation(len(own))

@@ -6,11 +6,14 @@ of real features against other real ones of the same class.
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from starprompt.analysis.mixtures import Mixtures
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: neighbours that make a real feature's ball (Naeem et al. 2020)
 NEIGHBOURS = 5
@@ -47,12 +50,14 @@ class ClassQuality:
 
 def class_quality(
     features: np.ndarray, labels: np.ndarray, mixtures: Mixtures, seed: int = 0
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """One row (:class:`ClassQuality`) a class with enough features.
 
     features (N, d) real ones, labels (N,); mixture c is class c's. Real features are parted in
     two halves; generated ones are as many as a half.
     """
+    import pandas as pd  # here, because runs import this module and need a second less without
+
     rows = [asdict(quality) for quality in _qualities(features, labels, mixtures, seed)]
     return pd.DataFrame(rows, columns=list(ClassQuality.__dataclass_fields__))
 
