@@ -16,7 +16,7 @@ from pathlib import Path
 from starprompt.config import Config, Run
 from starprompt.continual.devices import release_memory
 from starprompt.continual.record import RunRecord
-from starprompt.errors import UserError
+from starprompt.errors import TerminatedError, UserError
 from starprompt.experiment import run
 from starprompt.grid import RUN_FILES
 
@@ -29,7 +29,8 @@ def run_all(config: Config, cells: Sequence[Run]) -> Iterator[tuple[Run, RunReco
     """Train and test the runs one after the other; yield each with its record when it is done.
 
     Raises what went wrong when all others are finished: of several mistakes :class:`UserError`
-    with all their sentences, of bugs the first (each is logged with its traceback).
+    with all their sentences, of bugs the first (each is logged with its traceback). At once raises
+    :class:`TerminatedError`, on SIGTERM.
     """
     failures: dict[Run, Exception] = {}
     for cell in cells:
@@ -37,6 +38,8 @@ def run_all(config: Config, cells: Sequence[Run]) -> Iterator[tuple[Run, RunReco
         take_up(folder)
         try:
             record = run(config, cell)
+        except TerminatedError:
+            raise  # the job is to end, not this run alone
         except Exception as error:
             if len(cells) == 1:
                 raise

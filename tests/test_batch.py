@@ -10,7 +10,10 @@ import pytest
 import yaml
 from continual_toy import outcome_of
 
+from starprompt import batch
 from starprompt.batch import ASIDE, set_aside, take_up
+from starprompt.config import Config, Run
+from starprompt.errors import TerminatedError
 from starprompt.grid import RUN_FILES
 
 REPOSITORY = Path(__file__).parents[1]
@@ -96,6 +99,23 @@ def test_a_seed_that_fails_costs_no_other_its_run(prepared: Path, tmp_path: Path
     assert done.stderr.count("already finished") == 2
     assert [(other / "record.json").read_bytes() for other in others] == before
     assert not list(folder.rglob(ASIDE))
+
+
+def test_asked_to_end_no_further_seed_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+
+    def ended(config: Config, cell: Run) -> None:
+        begun.append(cell.seed)
+        raise TerminatedError("ended by SIGTERM")
+
+    monkeypatch.setattr(batch, "run", ended)
+    monkeypatch.chdir(tmp_path)
+    config = Config.model_validate(CONFIG)
+    with pytest.raises(TerminatedError):
+        list(batch.run_all(config, [Run("digits", "ncm", seed) for seed in config.seeds]))
+    assert begun == [1993]
 
 
 def test_what_was_set_aside_fills_gaps_alone(tmp_path: Path) -> None:
