@@ -94,28 +94,31 @@ def to_stored(
     image, or the part that a centre crop left. The arithmetic is torchvision's on uint8 tensors,
     as of every later resize (thrice PIL's speed; see :mod:`starprompt.data.resample`).
     """
-    pixels = image.transpose(2, 0, 1)  # a view: in memory channels stay last
+    pixels = image
     shown_height, shown_width = image.shape[:2]
     for step in steps:
-        height, width = pixels.shape[1:]
+        height, width = pixels.shape[:2]
         if isinstance(step, Resize):
             shape = resized_shape(height, width, step.size)
             if shape != (height, width):
                 pixels = _resized(pixels, shape)
         else:
             top, left = crop_offset(height, step.size), crop_offset(width, step.size)
-            pixels = pixels[:, top : top + step.size, left : left + step.size]
+            pixels = pixels[top : top + step.size, left : left + step.size]
             shown_height = round(shown_height * step.size / height)
             shown_width = round(shown_width * step.size / width)
-    return pixels, (shown_height, shown_width)
+    return pixels.transpose(2, 0, 1), (shown_height, shown_width)
 
 
 def _resized(pixels: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
     import torch  # not at the top: it takes seconds, and data without a resize need none of it
     import torch.nn.functional as F
 
-    tensor = torch.from_numpy(pixels)[None]
-    return F.interpolate(tensor, size=shape, mode="bicubic", antialias=True)[0].numpy()
+    # The batch's axis comes before channels move: only so does torch see that they lie last, and
+    # takes its kernel for that without repacking.
+    tensor = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2)
+    resized = F.interpolate(tensor, size=shape, mode="bicubic", antialias=True)
+    return resized[0].permute(1, 2, 0).numpy()
 
 
 def resized_shape(height: int, width: int, size: int | tuple[int, int]) -> tuple[int, int]:

@@ -4,12 +4,14 @@ Work goes on in ``prepared/.NAME.work``; when all is there, the folder gets its 
 preparation that was interrupted goes on where it was; two at once wait for each other.
 """
 
+import copy
 import errno
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -127,15 +129,19 @@ def _prepare(spec: DatasetSpec, root: Path, options: Options) -> None:
     listing = read_source(spec, source, root, unpacked)
     names = spec.class_names or list(listing.class_names)
     work = _work_folder(final, fingerprint(spec), listing)
-    skipped = {}
+    skipped, digests = {}, {}
     for split in SPLITS:
         raw: RawSplit = getattr(listing, split)
-        skipped[split] = _write_split(work, split, raw, getattr(spec.stored, split), options)
+        skipped[split], digest = _write_split(
+            work, split, raw, getattr(spec.stored, split), options
+        )
+        if not skipped[split]:  # else the file was written once more
+            digests[f"{split}_images.npy"] = digest
     write_json(work / "class_names.json", names)
     (work / "progress.json").unlink()
     facts = listing.provenance | provenance(spec, source, root)
     described = source.model_dump(mode="json") | {"provenance": facts}
-    write_json(work / "manifest.json", _manifest(spec, work, len(names), skipped, described))
+    write_json(work / "manifest.json", _manifest(spec, work, len(names), skipped, described, digests))
     _note_counts(final, work)
     if final.exists():
         shutil.rmtree(final)
@@ -211,6 +217,7 @@ def _work_folder(final: Path, wanted: str, listing: Listing) -> Path:
         "fingerprint": wanted,
         "state": listing.provenance.get("state"),
         "labels": {s: digest_of(getattr(listing, s).labels.tolist()) for s in SPLITS},
+        "machine": _started(),
     }
     try:
         known = json.loads((work / "progress.json").read_text(encoding="utf-8"))
@@ -223,17 +230,34 @@ def _work_folder(final: Path, wanted: str, listing: Listing) -> Path:
     return work
 
 
+def _started() -> str:
+    """What tells this start of this machine from others; empty where the system doesn't say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
 def _write_split(
     work: Path, split: str, raw: RawSplit, steps: list[Resize | CenterCrop], options: Options
-) -> dict[int, str]:
-    """Decode one split into the work folder; returns the rows left out and why."""
+) -> tuple[dict[int, str], str]:
+    """Decode one split into the work folder.
+
+    Returns the rows left out and why, and the SHA-256 of the images' file as it then is.
+    """
     progress = json.loads((work / "progress.json").read_text(encoding="utf-8"))
     state = progress["splits"].setdefault(split, {"done": 0, "skipped": {}})
     total = len(raw.labels)
     images, sizes = _open_arrays(work, split, raw, steps, state["done"] == 0)
     store = _storer(raw, steps, images, sizes)
     bar = tqdm(total=total, initial=state["done"], desc=f"{work.name[1:-5]} {split}", disable=None)
-    with bar, _one_torch_thread(steps), ThreadPoolExecutor(options.workers) as pool:
+    keeping: Future[None] | None = None
+    with (
+        bar,
+        _one_torch_thread(steps),
+        _Keeper(work, images, split) as keeper,
+        ThreadPoolExecutor(options.workers) as pool,
+    ):
         for start in range(state["done"], total, CHUNK):
             stop = min(start + CHUNK, total)
             for row, why in pool.map(store, range(start, stop), raw.images.take(start, stop)):
@@ -244,14 +268,55 @@ def _write_split(
                     )
                 if why is not None:
                     state["skipped"][str(row)] = why
-            images.flush()
-            sizes.flush()
             state["done"] = stop
-            write_json(work / "progress.json", progress)
+            if keeping is not None:
+                keeping.result()
+            keeping = keeper.keep(stop, copy.deepcopy(progress))
             bar.update(stop - start)
+        digest = keeper.digest()
     skipped = {int(row): why for row, why in state["skipped"].items()}
     _finish_split(work, split, images, sizes, raw.labels, sorted(skipped))
-    return skipped
+    return skipped, digest
+
+
+class _Keeper:
+    """Digests decoded rows and then notes the progress, in a thread of its own, while the next
+    rows are decoded.
+
+    Nothing waits for the disk: what the kernel has taken outlives the process. It does not outlive
+    the machine, which is why a preparation begun before the machine's last start begins anew.
+    """
+
+    def __init__(self, work: Path, images: np.memmap, split: str) -> None:
+        self._progress = work / "progress.json"
+        self._images = images
+        with (work / f"{split}_images.npy").open("rb") as file:
+            self._sha256 = hashlib.sha256(file.read(images.offset))
+        self._digested = 0
+        self._pool = ThreadPoolExecutor(1)
+
+    def __enter__(self) -> "_Keeper":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def keep(self, rows: int, progress: dict[str, Any]) -> "Future[None]":
+        """Digest to the end of the first ``rows`` rows, then note ``progress``, which has them."""
+        return self._pool.submit(self._keep, rows, progress)
+
+    def digest(self) -> str:
+        """SHA-256 of the images' whole file, when all rows are there."""
+        self._pool.submit(self._digest_to, len(self._images)).result()
+        return self._sha256.hexdigest()
+
+    def _keep(self, rows: int, progress: dict[str, Any]) -> None:
+        self._digest_to(rows)
+        write_json(self._progress, progress)
+
+    def _digest_to(self, rows: int) -> None:
+        self._sha256.update(self._images[self._digested : rows])
+        self._digested = rows
 
 
 @contextmanager
@@ -366,11 +431,13 @@ def _manifest(
     n_classes: int,
     skipped: dict[str, dict[int, str]],
     source: dict[str, Any],
+    digests: dict[str, str],
 ) -> dict[str, Any]:
+    """The manifest of what ``work`` holds; ``digests`` are those of files that are known."""
     labels = {split: np.load(work / f"{split}_labels.npy") for split in SPLITS}
-    paths = sorted(work.iterdir())
-    with ThreadPoolExecutor(len(SPLITS)) as pool:
-        files = dict(zip([path.name for path in paths], pool.map(sha256_file, paths), strict=True))
+    files = {
+        path.name: digests.get(path.name) or sha256_file(path) for path in sorted(work.iterdir())
+    }
 
     def per_class(split: str) -> list[int]:
         return np.bincount(labels[split], minlength=n_classes).tolist()
