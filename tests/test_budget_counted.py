@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from small_stream import learn, make, small_stream
 from torch import Tensor
 
+from starprompt.backbones.activations import vit_activations
 from starprompt.backbones.clip import load_clip
 from starprompt.backbones.tiny.models import build_tiny_clip, build_tiny_vit
 from starprompt.budget.model import expected
@@ -179,3 +180,16 @@ def test_a_step_costs_what_the_forecast_says(name: str, stream: TaskStream, keys
     forecast = expected(DEMO, "digits", spec)
     assert counter.operations == pytest.approx(forecast.step_operations[1], rel=0.05)
     assert learner.parameter_counts()["trained"] == forecast.parameters["trained"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("trained", [False, True])
+def test_memory_is_forecast_by_the_formula_that_the_memory_rule_uses(
+    precision: str, trained: bool
+) -> None:
+    with torch.device("meta"):
+        vit = timm.create_model("vit_base_patch16_224", num_classes=0)
+    rule = vit_activations(vit, precision, trained=trained).kept
+    body = vit_of("vit_base_patch16_224").body
+    forecast = body.kept_bytes(trained, 2 if precision == "bf16" else 4)
+    assert forecast == pytest.approx(rule, rel=0.05)
