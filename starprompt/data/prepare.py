@@ -315,7 +315,7 @@ class _Keeper:
         write_json(self._progress, progress)
 
     def _digest_to(self, rows: int) -> None:
-        self._sha256.update(self._images[self._digested : rows])
+        self._sha256.update(self._images[self._digested : rows].data)
         self._digested = rows
 
 
