@@ -143,7 +143,7 @@ def test_the_demo_is_planned(repository: Path) -> None:
     assert planned(done.stdout) == {
         "prepare": 1,
         "embed": 1,
-        "train_1993_1996_1997": len(demo.methods) + len(keys),
+        "train": (len(demo.methods) + len(keys)) * len(demo.seeds),
         "tables": 1,
         "figures": 1,
         "all": 1,
