@@ -90,6 +90,31 @@ def run_command(
             typer.echo(f"  shows a failure signature: {line}")
 
 
+@app.command("submit")
+def submit_command(
+    config: ConfigOption = Path("config/paper.yaml"),
+    go: Annotated[bool, typer.Option("--go", help="Make the call, not only print it.")] = False,
+    partition: Annotated[str | None, typer.Option(help="SLURM's, for all jobs.")] = None,
+    account: Annotated[str | None, typer.Option(help="SLURM's.")] = None,
+    gpu_model: Annotated[str | None, typer.Option(help="Type of GPU, as sinfo names it.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="At most so many in SLURM's queue.")] = 100,
+    local: Annotated[bool, typer.Option("--local", help="Here, even where SLURM is.")] = False,
+    more: Annotated[list[str] | None, typer.Argument(help="For snakemake, behind `--`.")] = None,
+) -> None:
+    """Print the call of the workflow that is right for this machine: its GPUs, or SLURM."""
+    from starprompt.submit import Wishes, call
+
+    wishes = Wishes(partition, account, gpu_model, jobs, local, tuple(more or ()))
+    found = call(config, load_config(config), wishes)
+    for line in found.about:
+        typer.echo(f"# {line}")
+    typer.echo(str(found))
+    if go:
+        from starprompt.workflow import run_workflow
+
+        sys.exit(run_workflow(found.arguments))
+
+
 @app.command("status")
 def status_command(
     config: ConfigOption = Path("config/demo.yaml"),

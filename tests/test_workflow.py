@@ -201,6 +201,21 @@ def test_seeds_share_jobs_as_the_experiment_says(repository: Path) -> None:
     assert two_runs.runtime == 2 * one_run.runtime and two_runs.mem_mb == one_run.mem_mb
 
 
+def test_jobs_name_no_path_outside_the_folder(repository: Path) -> None:
+    """What runs here runs wherever the folder is mounted; the data root is its own by default."""
+    done = snakemake(repository, "-n", "-p", "all", "ablations", "--configfile", "config/demo.yaml")
+    assert done.returncode == 0, done.stdout
+    told = re.compile(r"^ *(input|output|log|benchmark|shell command|python)\b.*", re.I | re.M)
+    lines = [found[0] for found in told.finditer(done.stdout)]
+    assert len(lines) > 300
+    outside = [line for line in lines if re.search(r"(^|[\s=,'\"])(/|~|\.\./)", line)]
+    assert not outside
+    for file in [*(repository / "workflow").rglob("*.smk"), *(repository / "config").rglob("*")]:
+        if file.is_file():
+            paths = re.findall(r"(?:^|[\s='\"(])/[\w.-]+/[\w./-]*", file.read_text())
+            assert not paths, f"{file}: {paths}"
+
+
 # --- what is refused ----------------------------------------------------------------------------
 
 

@@ -69,7 +69,7 @@ SlurmdParameters=config_overrides
 GresTypes=gpu
 AccountingStorageType=accounting_storage/none
 JobCompType=jobcomp/none
-NodeName={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory=20000 Gres=gpu:fake:{gpus} State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory=64000 Gres=gpu:fake:{gpus} State=UNKNOWN
 PartitionName=main   Nodes={host} Default=YES MaxTime=INFINITE DefMemPerCPU=500 PriorityTier=1
 PartitionName=urgent Nodes={host} Default=NO  MaxTime=INFINITE DefMemPerCPU=500 PriorityTier=10
 """
@@ -201,6 +201,18 @@ class Cluster:
             except OSError:
                 continue
         return {pid: words for pid, words in found.items() if pid != os.getpid()}
+
+    def end_jobs(self, *jobs: str) -> None:
+        """SIGKILL all processes of some jobs, as when their node is switched off.
+
+        Without cgroups slurmd loses sight of a Snakemake that is slow to end.
+        """
+        marks = {f"SLURM_JOB_ID={job}".encode() for job in jobs}
+        for process in self.processes():
+            with contextlib.suppress(OSError):
+                environment = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+                if marks.intersection(environment):
+                    os.kill(process, signal.SIGKILL)
 
     def _munge_options(self) -> list[str]:
         folder = self.folder

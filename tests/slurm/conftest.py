@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,3 +52,16 @@ def reference(cluster: Cluster, data: Path, tmp_path_factory: pytest.TempPathFac
     """What undisturbed runs give."""
     workplace = Workplace(tmp_path_factory.mktemp("reference") / "place", data, **FOUR)
     return Reference(workplace, cluster)
+
+
+@pytest.fixture(scope="session")
+def short_of_time(
+    cluster: Cluster, data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Workplace, subprocess.Popen[bytes]]:
+    """Runs whose first attempt has one minute and needs more; begun early: limits strike late."""
+    place = Workplace(tmp_path_factory.mktemp("short") / "place", data)
+    minutes = ("--set-resources", "train:runtime=attempt")
+    # without the profile's early signal
+    minutes += ("--default-resources", "slurm_partition=main", "slurm_account=toy")
+    runs = ("runs", "--configfile", "config/toy.yaml")
+    return place, place.start(cluster, *runs, *minutes, pause=0.65)

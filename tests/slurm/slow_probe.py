@@ -44,6 +44,13 @@ class SlowProbe(LinearProbe):
         super().load_state_dict(state)
         self.steps = int(state["steps"])
 
+    def task_state(self) -> dict[str, Tensor] | None:
+        return (super().task_state() or {}) | {"steps": torch.tensor(self.steps)}
+
+    def load_task_state(self, state: dict[str, Tensor]) -> None:
+        self.steps = int(state["steps"])
+        super().load_task_state({n: value for n, value in state.items() if n != "steps"})
+
     def _note(self) -> None:
         if "SLOW_PROBE_LOG" not in os.environ:
             return

@@ -1,11 +1,14 @@
 """The workflow through the SLURM profile, on a real SLURM: what a local call gives, it gives."""
 
+import subprocess
 from pathlib import Path
 
+import pytest
 from cluster import GPUS, Cluster
-from workplace import FOUR, Reference, Workplace, at_once, end, repeated
+from workplace import FOUR, OFTEN, Reference, Workplace, at_once, check, end, repeated, until
 
 
+@pytest.mark.usefixtures("short_of_time")
 def test_the_quick_demo_gives_the_tables_of_a_local_call(cluster: Cluster, tmp_path: Path) -> None:
     """From nothing to the tables, in two folders that share nothing, both at the same time."""
     on_cluster = Workplace(tmp_path / "cluster")
@@ -13,7 +16,7 @@ def test_the_quick_demo_gives_the_tables_of_a_local_call(cluster: Cluster, tmp_p
     demo = ("--configfile", "config/demo-quick.yaml")
     process = on_cluster.start(cluster, *demo)
     local.command(cluster, "starprompt.workflow", "--cores", "1", *demo)
-    end(process, on_cluster, 400)
+    end(process, on_cluster)
     assert on_cluster.tables("demo-quick") == local.tables("demo-quick")
     figures = {
         place: {file.name for file in (place.folder / "results/demo-quick/figures").iterdir()}
@@ -22,15 +25,48 @@ def test_the_quick_demo_gives_the_tables_of_a_local_call(cluster: Cluster, tmp_p
     assert figures[on_cluster] == figures[local]
 
 
+def test_a_time_limit_that_is_too_short_only_costs_attempts(
+    cluster: Cluster,
+    short_of_time: tuple[Workplace, subprocess.Popen[bytes]],
+    reference: Reference,
+) -> None:
+    """It strikes without a warning; the next attempt goes on, and has more time."""
+    place, process = short_of_time
+    end(process, place)
+    stretches = check(place, cluster, reference)
+    for seed in (1993, 1996):
+        assert place.record(seed)["attempts"] in (2, 3)
+        assert len({s.job for s in stretches if s.seed == seed}) == place.record(seed)["attempts"]
+    assert "SLURM status is: 'TIMEOUT'" in place.log()
+
+
 def test_four_runs_at_once_have_four_devices(
     cluster: Cluster, data: Path, reference: Reference, tmp_path: Path
 ) -> None:
+    """As `starprompt submit` calls for them, and as `starprompt status` tells of them."""
     place = Workplace(tmp_path / "place", data, **FOUR)
-    end(place.start(cluster, "--configfile", "config/toy.yaml", pause=0.1), place)
-    assert place.tables("toy") == reference.tables
-    assert place.predictions() == reference.predictions
+    submit = ("starprompt.cli", "submit", "--config", "config/toy.yaml", "--go", "--", *OFTEN)
+    process = place.background(cluster, *submit, pause=0.15)
+    until(lambda: len(place.stretches()) == GPUS, "four never trained at once", 300)
+    told = place.command(cluster, "starprompt.cli", "status", "--config", "config/toy.yaml")
+    comments = cluster.call("squeue", "-h", "-o", "%k").stdout.split()
+    end(process, place)
+
     stretches = place.stretches()
     assert len(stretches) == GPUS
     assert len(at_once(stretches)) == GPUS * (GPUS - 1) // 2, "they did not run at once"
     assert {stretch.devices for stretch in stretches} == {f"fake{gpu}" for gpu in range(GPUS)}
     assert not repeated(stretches)
+    assert place.tables("toy") == reference.tables
+    assert place.predictions() == reference.predictions
+
+    assert "toy: 4 runs: 4 running" in told
+    for stretch in stretches:
+        (line,) = [line for line in told.splitlines() if f"seed {stretch.seed}" in line]
+        assert f"SLURM job {stretch.job}, process {stretch.process} on" in line
+        assert f"device {stretch.devices}" in line
+        assert f"rule_train_wildcards_digits_slow-probe_{stretch.seed}" in comments
+    done = place.command(cluster, "starprompt.cli", "status", "--config", "config/toy.yaml")
+    assert "toy: 4 runs: 4 finished" in done
+    assert "--default-resources slurm_partition=main slurm_account=toy" in place.log()
+    assert "train:gpu_model=fake" in place.log()

@@ -30,6 +30,7 @@ TOY = {
     "runtime": 5,
 }
 FOUR = {"seeds": [1993, 1996, 1997, 1998]}
+OFTEN = ("--slurm-init-seconds-before-status-checks", "4", "--latency-wait", "10")
 METHOD = {"extends": "linear-probe", "title": "Slow probe", "learner": "slow_probe:SlowProbe"}
 
 
@@ -95,12 +96,15 @@ class Workplace:
 
     def start(self, cluster: Cluster, *arguments: str, pause: float = 0) -> subprocess.Popen[bytes]:
         """Start the workflow through the profile, as a user does it, asking often how jobs are."""
+        profile = ("starprompt.workflow", "--workflow-profile", "slurm")
+        return self.background(cluster, *profile, *OFTEN, *arguments, pause=pause)
+
+    def background(
+        self, cluster: Cluster, *command: str, pause: float = 0
+    ) -> subprocess.Popen[bytes]:
+        """Start a command of the project in a process group of its own."""
         return subprocess.Popen(
-            [
-                *(sys.executable, "-m", "starprompt.workflow", "--workflow-profile", "slurm"),
-                *("--slurm-init-seconds-before-status-checks", "4", "--latency-wait", "10"),
-                *arguments,
-            ],
+            [sys.executable, "-m", *command],
             cwd=self.folder,
             env=cluster.environment | self.environment | {"SLOW_PROBE_PAUSE": str(pause)},
             stdin=subprocess.DEVNULL,
@@ -197,6 +201,22 @@ def lost_tasks(stretches: list[Stretch]) -> list[tuple[int, tuple[int, int]]]:
     return lost
 
 
+def check(place: Workplace, cluster: Cluster, reference: Reference) -> list[Stretch]:
+    """What must be true in the end, whatever befell the runs; all that was trained."""
+    place.command(cluster, "starprompt.cli", "tables", "--config", "config/toy.yaml")
+    assert place.tables("toy") == reference.tables_of_two
+    assert place.predictions() == {
+        name: reference.predictions[name] for name in ("seed1993", "seed1996")
+    }
+    stretches = place.stretches()
+    same_run = [(a, b) for a, b in at_once(stretches) if a.seed == b.seed]
+    same_device = [(a, b) for a, b in at_once(stretches) if a.devices == b.devices]
+    assert not same_run
+    assert not same_device
+    assert not lost_tasks(stretches)
+    return stretches
+
+
 def until(condition: Callable[[], Any], what: str, seconds: float = 90) -> Any:
     """What ``condition`` gives as soon as that is true."""
     deadline = time.monotonic() + seconds
@@ -206,7 +226,7 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 90) -> Any:
     return found
 
 
-def end(process: subprocess.Popen[bytes], workplace: Workplace, seconds: float = 240) -> None:
+def end(process: subprocess.Popen[bytes], workplace: Workplace, seconds: float = 400) -> None:
     """Wait for a workflow that must end well."""
     try:
         status = process.wait(timeout=seconds)

@@ -43,7 +43,9 @@ for NAME, SEEDS in GRID.seed_batches().items():
         conda:
             "../envs/starprompt.yaml"
         shell:
-            "python -m starprompt.cli run --config {params.config} --dataset {wildcards.dataset}"
+            # `exec`: a shell in between would die of SIGTERM at once, and with it the job's step,
+            # before the run has kept where it is.
+            "exec python -m starprompt.cli run --config {params.config} --dataset {wildcards.dataset}"
             " --method {wildcards.method} {params.seeds} --threads {threads}"
             " --gpu {resources.gpu} > {log} 2>&1"
 

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster
-from workplace import Reference, Stretch, Workplace, at_once, end, lost_tasks, repeated, until
+from workplace import Reference, Stretch, Workplace, check, end, repeated, until
 
 CONFIG = ("runs", "--configfile", "config/toy.yaml")
 PAUSE = 0.1
+#: what the plugin says of every job
+SUBMITTED = "has been submitted with SLURM jobid"
 
 
 @pytest.fixture
@@ -31,23 +33,7 @@ def well_into(place: Workplace, seed: int = 1993, task: int = 2) -> Stretch:
             return stretches[-1]
         return None
 
-    return until(found, f"seed {seed} never came to task {task}: {place.log()[-3000:]}", 150)
-
-
-def check(place: Workplace, cluster: Cluster, reference: Reference) -> list[Stretch]:
-    """What must be true in the end, whatever befell the runs; all that was trained."""
-    place.command(cluster, "starprompt.cli", "tables", "--config", "config/toy.yaml")
-    assert place.tables("toy") == reference.tables_of_two
-    assert place.predictions() == {
-        name: reference.predictions[name] for name in ("seed1993", "seed1996")
-    }
-    stretches = place.stretches()
-    same_run = [(a, b) for a, b in at_once(stretches) if a.seed == b.seed]
-    same_device = [(a, b) for a, b in at_once(stretches) if a.devices == b.devices]
-    assert not same_run
-    assert not same_device
-    assert not lost_tasks(stretches)
-    return stretches
+    return until(found, f"seed {seed} never came to task {task}: {place.log()[-3000:]}", 300)
 
 
 def start_now(cluster: Cluster, job: str) -> None:
@@ -57,13 +43,14 @@ def start_now(cluster: Cluster, job: str) -> None:
         shown = cluster.call("squeue", "-h", "-j", job, "-o", "%T").stdout
         return shown.strip() == "PENDING"
 
-    until(pending, f"job {job} was not put back into the queue")
+    until(pending, f"job {job} was not put back into the queue", 120)
     cluster.call("scontrol", "update", f"jobid={job}", "StartTime=now")
 
 
 def test_a_cancelled_job_is_tried_again_and_goes_on(
     cluster: Cluster, place: Workplace, reference: Reference
 ) -> None:
+    """SLURM and the plugin's srun leave it no time: it goes on after its last finished task."""
     process = place.start(cluster, *CONFIG, pause=PAUSE)
     hit = well_into(place)
     assert cluster.call("scancel", str(hit.job)).returncode == 0
@@ -72,6 +59,19 @@ def test_a_cancelled_job_is_tried_again_and_goes_on(
     assert place.record(1993)["attempts"] == 2
     assert place.record(1996)["attempts"] == 1
     assert len({s.job for s in stretches if s.seed == 1993}) == 2
+
+
+def test_a_job_that_is_asked_to_end_goes_on_at_the_very_next_step(
+    cluster: Cluster, place: Workplace, reference: Reference
+) -> None:
+    """As `--signal=TERM@120` of the profile asks it, before its time is over."""
+    process = place.start(cluster, *CONFIG, pause=PAUSE)
+    hit = well_into(place)
+    assert cluster.call("scancel", "--signal=TERM", str(hit.job)).returncode == 0
+    end(process, place)
+    stretches = check(place, cluster, reference)
+    assert place.record(1993)["attempts"] == 2
+    assert not repeated(stretches), "it did not keep the step that it was at"
 
 
 def test_a_requeued_job_goes_on(cluster: Cluster, place: Workplace, reference: Reference) -> None:
@@ -106,6 +106,7 @@ def test_a_node_goes_down_and_comes_back(
     node = f"nodename={cluster.host}"
     cluster.call("scontrol", "update", node, "state=down", "reason=tested")
     until(lambda: cluster.node_state().startswith("DOWN"), "the node stays up")
+    cluster.end_jobs(*(str(stretch.job) for stretch in hit))
     cluster.call("scontrol", "update", node, "state=resume")
     for stretch in hit:
         start_now(cluster, str(stretch.job))
@@ -137,9 +138,25 @@ def test_snakemake_is_killed_and_started_while_its_jobs_run(
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     process = place.start(cluster, *CONFIG, pause=PAUSE)
-    submitted = "has been submitted with SLURM jobid"
-    until(lambda: place.log().count(submitted) == 4, "no duplicates were submitted")
+    until(lambda: place.log().count(SUBMITTED) == 4, "no duplicates were submitted")
     end(process, place)
     stretches = check(place, cluster, reference)
     assert len(stretches) == 2, "a run was trained by two processes"
+    assert [place.record(seed)["attempts"] for seed in (1993, 1996)] == [1, 1]
+
+
+def test_snakemake_is_killed_and_started_after_its_jobs_have_ended(
+    cluster: Cluster, place: Workplace, reference: Reference
+) -> None:
+    """It removes the results of runs that it never saw end, and does them again in no time."""
+    process = place.start(cluster, *CONFIG)
+    until(lambda: place.log().count(SUBMITTED) == 2, "nothing was submitted")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    until(lambda: not cluster.call("squeue", "-h").stdout.strip(), "the jobs never ended", 300)
+    assert len(place.predictions()) == 2
+    end(place.start(cluster, *CONFIG), place)
+    assert place.log().count(SUBMITTED) == 4, "it saw that they had ended: nothing was tested"
+    stretches = check(place, cluster, reference)
+    assert len(stretches) == 2, "a finished run was trained again"
     assert [place.record(seed)["attempts"] for seed in (1993, 1996)] == [1, 1]
