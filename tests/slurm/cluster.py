@@ -214,6 +214,10 @@ class Cluster:
                 if marks.intersection(environment):
                     os.kill(process, signal.SIGKILL)
 
+    def is_on_node(self, job: str) -> bool:
+        """Whether slurmd still has steps of a job: started again now, it would drain the node."""
+        return any(f"slurmstepd: [{job}." in words for words in self.processes().values())
+
     def _munge_options(self) -> list[str]:
         folder = self.folder
         return [

@@ -64,4 +64,4 @@ def short_of_time(
     # without the profile's early signal
     minutes += ("--default-resources", "slurm_partition=main", "slurm_account=toy")
     runs = ("runs", "--configfile", "config/toy.yaml")
-    return place, place.start(cluster, *runs, *minutes, pause=0.65)
+    return place, place.start(cluster, *runs, *minutes, pause=0.5)

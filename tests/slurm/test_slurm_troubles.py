@@ -41,7 +41,7 @@ def start_now(cluster: Cluster, job: str) -> None:
 
     def pending() -> bool:
         shown = cluster.call("squeue", "-h", "-j", job, "-o", "%T").stdout
-        return shown.strip() == "PENDING"
+        return shown.strip() == "PENDING" and not cluster.is_on_node(job)
 
     until(pending, f"job {job} was not put back into the queue", 120)
     cluster.call("scontrol", "update", f"jobid={job}", "StartTime=now")
@@ -106,7 +106,9 @@ def test_a_node_goes_down_and_comes_back(
     node = f"nodename={cluster.host}"
     cluster.call("scontrol", "update", node, "state=down", "reason=tested")
     until(lambda: cluster.node_state().startswith("DOWN"), "the node stays up")
-    cluster.end_jobs(*(str(stretch.job) for stretch in hit))
+    jobs = [str(stretch.job) for stretch in hit]
+    cluster.end_jobs(*jobs)
+    until(lambda: not any(map(cluster.is_on_node, jobs)), "the jobs stay on the node")
     cluster.call("scontrol", "update", node, "state=resume")
     for stretch in hit:
         start_now(cluster, str(stretch.job))
