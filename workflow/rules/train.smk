@@ -1,8 +1,9 @@
 # One run: a method on a data set under a seed. A first stage is a run like any other, and the
 # runs that need its keys wait for it. Several seeds may share a job, and then a rule has them.
 #
-# What a run left is not removed before its job starts (`update`): the runner tells a finished run
-# from another, and takes up what a killed job had done.
+# Snakemake removes what a run left before its job starts; a batch of seeds sets finished runs aside
+# (`starprompt/batch.py`). `update` would spare the files, but it puts an older run's back when a job
+# fails, and forgets what those were made with.
 
 for NAME, SEEDS in GRID.seed_batches().items():
 
@@ -18,7 +19,7 @@ for NAME, SEEDS in GRID.seed_batches().items():
                 )
             ),
         output:
-            **{stem: update(files) for stem, files in GRID.batch_files(SEEDS).items()},
+            **GRID.batch_files(SEEDS),
         log:
             f"results/logs/{GRID.config.name}/train/{{dataset}}/{{method}}/seed{'-'.join(SEEDS)}.log",
         benchmark:
