@@ -54,5 +54,6 @@ def test_a_pair_trained_anew_makes_features_and_runs_anew(
     monkeypatch.setattr(tiny, "__file__", str(tmp_path / "__init__.py"))
     (tmp_path / "tiny-clip.safetensors").write_bytes(b"other")
     (tmp_path / "tiny-vit.safetensors").write_bytes(b"weights")
+    grid = Grid(load_config(Path("config/demo.yaml")))  # as the next call reads it
     assert grid.embed_depends("digits") != before[0]
     assert grid.run_depends("digits", "joint") != before[1]
