@@ -4,7 +4,7 @@ Nothing here imports torch: Snakemake reads these files at every call. A method'
 are checked against its learner's own model by :func:`check_hyperparameters`, which does.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -215,6 +215,16 @@ def load_method(name: str) -> MethodSpec:
     if spec.keys is not None and spec.keys not in list_methods():
         raise unknown_name(f"method (under `keys` in {path})", spec.keys, list_methods())
     return spec
+
+
+def with_keys(methods: Sequence[str]) -> list[str]:
+    """The methods, and after them those whose runs make their keys."""
+    names = list(methods)
+    for name in methods:
+        keys = load_method(name).keys
+        if keys is not None and keys not in names:
+            names.append(keys)
+    return names
 
 
 def _with_inherited(name: str, seen: tuple[str, ...]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from starprompt.config import (
     embedding_path,
     learner_class,
     load_method,
+    with_keys,
 )
 from starprompt.continual.devices import pick_device, use_threads
 from starprompt.continual.header import RunHeader, describe_stream
@@ -50,7 +51,7 @@ def check(config: Config) -> None:
             parse(name)
     for dataset in config.datasets:
         load_dataset_spec(dataset)
-    for name in _with_their_keys([*config.methods, *config.ablations]):
+    for name in with_keys([*config.methods, *config.ablations]):
         method = load_method(name)
         for dataset in config.datasets:
             check_hyperparameters(method, dataset)
@@ -163,16 +164,6 @@ def run(
 def replace_method(cell: Run, method: str) -> Run:
     """The same data set and seed under another method."""
     return cell._replace(method=method)
-
-
-def _with_their_keys(methods: list[str]) -> list[str]:
-    """The methods and those whose runs make keys for them."""
-    names = list(methods)
-    for name in methods:
-        keys = load_method(name).keys
-        if keys is not None and keys not in names:
-            names.append(keys)
-    return names
 
 
 def _open_stream(

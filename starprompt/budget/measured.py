@@ -8,8 +8,8 @@ from statistics import median
 from typing import Any
 
 from starprompt.budget.model import GIGA, TERA, default_rate, expected
-from starprompt.budget.report import aligned, count, csv_of, with_keys
-from starprompt.config import Config, Run
+from starprompt.budget.report import aligned, count, csv_of
+from starprompt.config import Config, Run, with_keys
 from starprompt.continual.record import RunRecord, read_record
 from starprompt.errors import UserError
 

@@ -15,7 +15,7 @@ from starprompt.budget.model import (
     expected,
     prepared_bytes,
 )
-from starprompt.config import Config, load_method
+from starprompt.config import Config, load_method, with_keys
 
 PETA = 1e15
 
@@ -97,16 +97,6 @@ def forecast(
         tuple(lines),
         {dataset: prepared_bytes(dataset) for dataset in chosen},
     )
-
-
-def with_keys(methods: Sequence[str]) -> list[str]:
-    """The methods, and after them those whose runs make their keys."""
-    names = list(methods)
-    for name in methods:
-        keys = load_method(name).keys
-        if keys is not None and keys not in names:
-            names.append(keys)
-    return names
 
 
 def as_csv(found: Forecast) -> str:
