@@ -19,7 +19,8 @@ from source_makers import colour, encoded, picture
 from torchvision.transforms import v2
 
 from starprompt.data.decode import CorruptImageError, decode, to_stored
-from starprompt.data.prepare import CHUNK, prepare
+from starprompt.data.image_map import CHUNK
+from starprompt.data.prepare import prepare
 from starprompt.data.registry import load_dataset_spec
 from starprompt.data.steps import CenterCrop, Resize
 from starprompt.data.store import open_prepared

@@ -237,7 +237,7 @@ def test_preparing_twice_does_nothing_and_changes_prepare_again(digits, tmp_path
 
 
 def test_a_preparation_that_was_killed_goes_on_where_it_was(digits, tmp_path, monkeypatch):
-    import starprompt.data.prepare as module
+    import starprompt.data.image_map as module
 
     root = tmp_path / "data"
     real, seen = module.to_stored, []

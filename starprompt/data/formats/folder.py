@@ -1,5 +1,6 @@
 """A user's own folder of images, one folder a class."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,25 @@ def read(form: ImageFolder, root: Path, work: Path) -> Listing:
 def folder_state(folder: Path) -> str:
     """Digest of the names, sizes and times of all images: tells whether any has changed."""
     state: list[Any] = []
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and path.is_file():
-            status = path.stat()
-            name = path.relative_to(folder).as_posix()
-            state.append((name, status.st_size, status.st_mtime_ns))
+    for name in _images(folder):
+        status = os.stat(os.path.join(folder, name))
+        state.append((name, status.st_size, status.st_mtime_ns))
     return digest_of(state)
+
+
+def _images(folder: Path) -> list[str]:
+    """Names of all images below a folder, relative to it, with /, in the order of their parts.
+
+    Strings and one walk: a Path for every file of a large folder costs a tenth of its decoding.
+    """
+    names = []
+    for parent, _, files in os.walk(folder):
+        below = os.path.relpath(parent, folder).replace(os.sep, "/")
+        for file in files:
+            if os.path.splitext(file)[1].lower() in SUFFIXES:
+                if os.path.isfile(os.path.join(parent, file)):  # not a link to nowhere
+                    names.append(file if below == "." else f"{below}/{file}")
+    return sorted(names, key=lambda name: name.split("/"))
 
 
 def _classes(folder: Path) -> list[str]:
@@ -64,12 +78,12 @@ def _classes(folder: Path) -> list[str]:
 
 
 def _list(folder: Path, classes: list[str]) -> RawSplit:
-    paths, labels = [], []
+    paths: list[Path] = []
+    labels: list[int] = []
     for label, name in enumerate(classes):
-        for path in sorted((folder / name).rglob("*")):
-            if path.suffix.lower() in SUFFIXES and path.is_file():
-                paths.append(path)
-                labels.append(label)
+        found = [folder / name / image for image in _images(folder / name)]
+        paths += found
+        labels += [label] * len(found)
     return RawSplit(FileImages(tuple(paths)), np.asarray(labels, dtype=np.int64))
 
 

@@ -1,0 +1,268 @@
+"""The images of one split, decoded on all cores into a memory map, in rows that may be taken up."""
+
+import copy
+import errno
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from starprompt.data.decode import CorruptImageError, decode, to_stored
+from starprompt.data.formats import Raw, RawSplit
+from starprompt.data.steps import CenterCrop, Resize
+from starprompt.errors import UserError
+from starprompt.files import write_json
+
+#: Rows decoded between two notes of progress: what an interruption can cost.
+CHUNK = 256
+#: Rows that a thread takes at a time: each hand-over costs some 50 us, a JPEG takes 1,000.
+PIECE = 16
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to prepare: what to do with images that cannot be decoded, and on how many threads."""
+
+    skip_corrupt: bool = False
+    workers: int = 1
+
+
+def write_split(
+    work: Path, split: str, raw: RawSplit, steps: list[Resize | CenterCrop], options: Options
+) -> tuple[dict[int, str], str]:
+    """Decode one split into ``SPLIT_images.npy`` and its companions in the work folder.
+
+    Goes on after the rows that ``progress.json`` there counts as done. Returns the rows left out
+    and why, and the SHA-256 of the images' file before their gaps were closed. Raises
+    :class:`UserError` for a full disk, for an image that cannot be decoded unless such are to be
+    skipped, and for images of several sizes where none is to be stored.
+    """
+    progress = json.loads((work / "progress.json").read_text(encoding="utf-8"))
+    state = progress["splits"].setdefault(split, {"done": 0, "skipped": {}})
+    total = len(raw.labels)
+    images, sizes = _open_arrays(work, split, raw, steps, state["done"] == 0)
+    bar = tqdm(total=total, initial=state["done"], desc=f"{work.name[1:-5]} {split}", disable=None)
+    keeping: Future[None] | None = None
+    with (
+        bar,
+        (work / f"{split}_images.npy").open("r+b") as file,
+        _one_torch_thread(steps),
+        _Keeper(work, images, split) as keeper,
+        ThreadPoolExecutor(options.workers) as pool,
+    ):
+        store = _storer(raw, steps, images, sizes, file)
+
+        def begin(start: int) -> tuple[int, list[Future[dict[int, str]]]]:
+            stop = min(start + CHUNK, total)
+            items = raw.images.take(start, stop)
+            pieces = range(0, stop - start, PIECE)
+            return stop, [pool.submit(store, start + i, items[i : i + PIECE]) for i in pieces]
+
+        for stop, pieces in _one_ahead(map(begin, range(state["done"], total, CHUNK))):
+            undecoded = {row: why for piece in pieces for row, why in piece.result().items()}
+            if undecoded and not options.skip_corrupt:
+                pool.shutdown(cancel_futures=True)
+                raise UserError(
+                    f"An image cannot be decoded: {undecoded[min(undecoded)]}; replace it, or leave "
+                    "such images out with --skip-corrupt."
+                )
+            state["skipped"] |= {str(row): why for row, why in undecoded.items()}
+            bar.update(stop - state["done"])
+            state["done"] = stop
+            if keeping is not None:
+                keeping.result()
+            keeping = keeper.keep(stop, copy.deepcopy(progress))
+        digest = keeper.digest()
+    skipped = {int(row): why for row, why in state["skipped"].items()}
+    _finish_split(work, split, images, sizes, raw.labels, sorted(skipped))
+    return skipped, digest
+
+
+def _one_ahead(items: Iterable[T]) -> Iterator[T]:
+    """The items, each after the next one has been drawn: no thread waits between two chunks."""
+    drawn: deque[T] = deque()
+    for item in items:
+        drawn.append(item)
+        if len(drawn) > 1:
+            yield drawn.popleft()
+    yield from drawn
+
+
+class _Keeper:
+    """Digests decoded rows and then notes the progress, in a thread of its own, while the next
+    rows are decoded.
+
+    Nothing waits for the disk: what the kernel has taken outlives the process. It does not outlive
+    the machine, which is why a preparation begun before the machine's last start begins anew.
+    """
+
+    def __init__(self, work: Path, images: np.memmap, split: str) -> None:
+        self._progress = work / "progress.json"
+        self._images = images
+        with (work / f"{split}_images.npy").open("rb") as file:
+            self._sha256 = hashlib.sha256(file.read(images.offset))
+        self._digested = 0
+        self._pool = ThreadPoolExecutor(1)
+
+    def __enter__(self) -> "_Keeper":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def keep(self, rows: int, progress: dict[str, Any]) -> "Future[None]":
+        """Digest to the end of the first ``rows`` rows, then note ``progress``, which has them."""
+        return self._pool.submit(self._keep, rows, progress)
+
+    def digest(self) -> str:
+        """SHA-256 of the images' whole file, when all rows are there."""
+        self._pool.submit(self._digest_to, len(self._images)).result()
+        return self._sha256.hexdigest()
+
+    def _keep(self, rows: int, progress: dict[str, Any]) -> None:
+        self._digest_to(rows)
+        write_json(self._progress, progress)
+
+    def _digest_to(self, rows: int) -> None:
+        self._sha256.update(self._images[self._digested : rows].data)
+        self._digested = rows
+
+
+@contextmanager
+def _one_torch_thread(steps: list[Resize | CenterCrop]) -> Iterator[None]:
+    """While every core decodes an image of its own, torch must not spread a resize over them."""
+    if not any(isinstance(step, Resize) for step in steps):
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _storer(
+    raw: RawSplit,
+    steps: list[Resize | CenterCrop],
+    images: np.memmap,
+    sizes: np.memmap,
+    file: BinaryIO,
+) -> Callable[[int, Sequence[Raw]], dict[int, str]]:
+    """What a thread does with some images in a row: which could not be decoded, and why.
+
+    Rows are put together in memory and written as one: through the map, every page of a new file
+    costs a fault, in all two to four times as much.
+    """
+
+    def store(first: int, items: Sequence[Raw]) -> dict[int, str]:
+        undecoded = {}
+        rows = np.empty((len(items), *images.shape[1:]), dtype=np.uint8)
+        for i, item in enumerate(items):
+            try:
+                picture = decode(item)
+            except CorruptImageError as error:
+                undecoded[first + i] = f"{raw.images.name(first + i)}: {error}"
+                rows[i] = 0
+                continue
+            pixels, sizes[first + i] = to_stored(picture, steps)
+            if pixels.shape != rows.shape[1:]:
+                raise UserError(
+                    f"{raw.images.name(first + i)} is {pixels.shape[2]}x{pixels.shape[1]} pixels, "
+                    f"the first of its split {rows.shape[3]}x{rows.shape[2]}; give the data set a "
+                    "`stored` size in its YAML."
+                )
+            rows[i] = pixels
+        _write_at(file, rows, images.offset + first * images[0].nbytes)
+        return undecoded
+
+    return store
+
+
+def _write_at(file: BinaryIO, rows: NDArray[np.uint8], offset: int) -> None:
+    """Write all of ``rows`` at a byte of a file that other threads write too."""
+    data = rows.reshape(-1).data
+    while data:
+        written = os.pwrite(file.fileno(), data, offset)
+        data, offset = data[written:], offset + written
+
+
+def _open_arrays(
+    work: Path, split: str, raw: RawSplit, steps: list[Resize | CenterCrop], fresh: bool
+) -> tuple[np.memmap, np.memmap]:
+    paths = work / f"{split}_images.npy", work / f"{split}_sizes.npy"
+    if not fresh:
+        return open_memmap(paths[0], mode="r+"), open_memmap(paths[1], mode="r+")
+    total = len(raw.labels)
+    shape = _first_shape(raw, steps)
+    images = open_memmap(paths[0], mode="w+", dtype=np.uint8, shape=(total, *shape))
+    sizes = open_memmap(paths[1], mode="w+", dtype=np.int32, shape=(total, 2))
+    for path in paths:
+        _reserve(path)
+    return images, sizes
+
+
+def _reserve(path: Path) -> None:
+    """Claim a map's room on the disk now: written into a full disk, a map kills its process."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    size = path.stat().st_size
+    try:
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"The disk is full: {path.parent} needs {size / 1e9:.1f} GB more; free some space "
+                "and prepare again."
+            ) from error
+        # Some file systems cannot reserve; then it is as without.
+
+
+def _first_shape(raw: RawSplit, steps: list[Resize | CenterCrop]) -> tuple[int, ...]:
+    """The stored shape of a split's first image that can be decoded."""
+    for row in range(len(raw.labels)):
+        try:
+            return to_stored(decode(raw.images.take(row, row + 1)[0]), steps)[0].shape
+        except CorruptImageError:
+            continue
+    return (3, 1, 1)
+
+
+def _finish_split(
+    work: Path,
+    split: str,
+    images: np.memmap,
+    sizes: np.memmap,
+    labels: NDArray[np.int64],
+    skipped: list[int],
+) -> None:
+    """Write the labels; where rows were left out, close the gaps."""
+    keep = np.setdiff1d(np.arange(len(labels)), skipped)
+    np.save(work / f"{split}_labels.npy", labels[keep])
+    for name, source in (("images", images), ("sizes", sizes)):
+        if len(source) == len(keep):  # nothing left out, or closed before an interruption
+            continue
+        path = work / f"{split}_{name}.npy"
+        part = work / f"{split}_{name}.dense.npy"
+        shape = (len(keep), *source.shape[1:])
+        dense = open_memmap(part, mode="w+", dtype=source.dtype, shape=shape)
+        for start in range(0, len(keep), CHUNK):
+            dense[start : start + CHUNK] = source[keep[start : start + CHUNK]]
+        dense.flush()
+        part.replace(path)
