@@ -35,7 +35,8 @@ def _case(draw):
     for _ in range(draw(st.integers(1, 4))):
         h, w = draw(st.integers(1, height)), draw(st.integers(1, width))
         boxes.append([draw(st.integers(0, height - h)), draw(st.integers(0, width - w)), h, w])
-    out = (draw(st.integers(1, 70)), draw(st.integers(1, 70)))
+    # torch fails an assertion of its own where the result is a single pixel.
+    out = (draw(st.integers(2, 70)), draw(st.integers(2, 70)))
     return _images(draw(st.integers(0, 999)), len(boxes), height, width), boxes, out
 
 
