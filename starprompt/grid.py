@@ -6,6 +6,7 @@ Snakemake reads its rules at every call.
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,16 @@ def _scalar(value: Any) -> Any:
     return read if isinstance(read, int | float) else value
 
 
+@dataclass(frozen=True)
+class TrainRule:
+    """A rule of the workflow: the seeds that one of its jobs trains, each of these methods."""
+
+    name: str
+    methods: tuple[str, ...]
+    seeds: tuple[str, ...] = ("{seed}",)
+    priority: int = 0
+
+
 class Grid:
     """One experiment's files, and what each of its jobs depends on beside its input files.
 
@@ -105,25 +116,39 @@ class Grid:
         folder = f"{RESULTS}/runs/{self.config.name}/{dataset}/{method}/seed{seed}"
         return {name.partition(".")[0]: f"{folder}/{name}" for name in RUN_FILES}
 
-    def seed_batches(self) -> dict[str, list[str]]:
-        """Rules that train, by name: the seeds that one of their jobs trains in one process.
+    def train_rules(self) -> list["TrainRule"]:
+        """The rules that train.
 
         Starting Python and importing torch takes as long as a small run learns; ``seeds_per_job``
-        shares that among seeds. With one seed a job there is one rule, its seed a wildcard.
+        shares that among seeds. With one seed a job, a rule's seed is a wildcard. Methods whose
+        keys others wait for have a rule of their own, which goes first: begun last, they would
+        leave all but one device idle at the end.
         """
+        makers = {spec.keys for spec in self.methods.values()} & self.methods.keys()
+        kinds = [
+            TrainRule("train_keys", tuple(m for m in self.methods if m in makers), priority=1),
+            TrainRule("train", tuple(m for m in self.methods if m not in makers)),
+        ]
         size = self.config.seeds_per_job
-        if size == 1:
-            return {"train": ["{seed}"]}
         seeds = [str(seed) for seed in self.config.seeds]
-        batches = [seeds[start : start + size] for start in range(0, len(seeds), size)]
-        return {f"train_{'_'.join(batch)}": batch for batch in batches}
+        batches = [tuple(seeds[start : start + size]) for start in range(0, len(seeds), size)]
+        rules = []
+        for kind in kinds:
+            if kind.methods and size == 1:
+                rules.append(kind)
+            elif kind.methods:
+                rules += [
+                    replace(kind, name=f"{kind.name}_{'_'.join(batch)}", seeds=batch)
+                    for batch in batches
+                ]
+        return rules
 
     def job_of(self, run: Run) -> tuple[str, list[str]]:
         """The rule that trains a run, and the seeds that its job trains."""
+        rules = [rule for rule in self.train_rules() if run.method in rule.methods]
         if self.config.seeds_per_job == 1:
-            return "train", [str(run.seed)]
-        batches = self.seed_batches().items()
-        return next((rule, seeds) for rule, seeds in batches if str(run.seed) in seeds)
+            return rules[0].name, [str(run.seed)]
+        return next((rule.name, [*rule.seeds]) for rule in rules if str(run.seed) in rule.seeds)
 
     def batch_files(self, seeds: Sequence[str]) -> dict[str, list[str]]:
         """The files of all runs of a job, by stem, with wildcards for data set and method."""

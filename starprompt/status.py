@@ -125,7 +125,9 @@ def _status(grid: Grid, run: Run, queue: Mapping[str, list[Queued]]) -> RunStatu
     done = len(list(folder.glob("work/task-*/outcome.json")))
     attempts = int(_json(folder / "work/run.json").get("attempts", 0))
     rule, seeds = grid.job_of(run)
-    wildcards = f"{run.dataset}_{run.method}" + (f"_{run.seed}" if rule == "train" else "")
+    wildcards = f"{run.dataset}_{run.method}" + (
+        f"_{run.seed}" if grid.config.seeds_per_job == 1 else ""
+    )
     jobs = queue.get(f"rule_{rule}_wildcards_{wildcards}", [])
     logs_folder = RESULTS / f"logs/{grid.config.name}/train/{run.dataset}/{run.method}"
     log = logs_folder / f"seed{'-'.join(seeds)}.log"

@@ -17,12 +17,11 @@ from starprompt.config import Config
 from starprompt.continual.gpus import visible
 from starprompt.errors import UserError, unknown_name
 from starprompt.files import read_yaml
+from starprompt.grid import Grid
 
 PROFILE = Path("workflow/profiles/slurm/config.yaml")
 #: one line for each kind of node of each partition
 SINFO = ("sinfo", "-h", "-o", "%P|%a|%l|%D|%G")
-#: rules whose jobs compute on a GPU
-GPU_RULES = ("embed", "train")
 #: how a part of a GPU is named, as in a100_1g.5gb: too small for most runs
 _PART = re.compile(r"\d+g\.\d+gb")
 #: what the SLURM plugin takes for a type of GPU
@@ -129,16 +128,19 @@ def slurm_call(
     default = {**own, "slurm_partition": main.name}
     if wishes.account is not None:
         default["slurm_account"] = wishes.account
+    training = [rule.name for rule in Grid(config).train_rules()]
+    on_gpu = ["embed", *training]
     rules: dict[str, dict[str, object]] = {}
     if gpu.name != main.name:
         about.append(f"Jobs with a GPU go to {gpu.name}, the others to {main.name}.")
-        rules = {rule: {"slurm_partition": gpu.name} for rule in GPU_RULES}
+        rules = {rule: {"slurm_partition": gpu.name} for rule in on_gpu}
     model = wishes.gpu_model or _model(gpu, about) if wants_gpu else None
     if model is not None:
-        for rule in GPU_RULES:
+        for rule in on_gpu:
             rules.setdefault(rule, {})["gpu_model"] = model
-    for rule, values in own_rules.items():
-        rules[rule] = {**rules.get(rule, {}), **values}
+    for name, values in own_rules.items():  # "train" means whatever trains
+        for rule in training if name == "train" else [name]:
+            rules[rule] = {**rules.get(rule, {}), **values}
 
     arguments = ["--workflow-profile", "slurm", "--configfile", str(config_file)]
     arguments += ["--jobs", str(wishes.jobs)]

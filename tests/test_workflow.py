@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,13 +69,17 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 def planned(output: str) -> dict[str, int]:
-    """Jobs by rule, as a dry run counts them."""
+    """Jobs by rule, as a dry run counts them; those that make keys are training's."""
     if "Nothing to be done" in output:
         return {}
     table = output.split("Job stats:")[-1]
     counts = re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE)
     assert counts, output
-    return {rule: int(count) for rule, count in counts if rule != "total"}
+    jobs = Counter[str]()
+    for rule, count in counts:
+        jobs[rule.replace("train_keys", "train")] += int(count)
+    del jobs["total"]
+    return dict(jobs)
 
 
 def trained(output: str) -> set[tuple[str, str]]:
@@ -199,6 +204,15 @@ def test_seeds_share_jobs_as_the_experiment_says(repository: Path) -> None:
     assert two.job_of(Run("digits", "joint", 1996)) == ("train_1993_1996", ["1993", "1996"])
     one_run, two_runs = (two.run_resources("digits", "joint", runs=n) for n in (1, 2))
     assert two_runs.runtime == 2 * one_run.runtime and two_runs.mem_mb == one_run.mem_mb
+
+
+def test_methods_that_make_keys_for_others_go_first(repository: Path) -> None:
+    done = snakemake(repository, "-n", "--configfile", "config/demo.yaml")
+    blocks = re.findall(r"^rule (train\w*):\n((?:    .*\n)+)", done.stdout, flags=re.MULTILINE)
+    first = {b for rule, b in blocks if rule.startswith("train_keys")}
+    assert first and all("/starprompt-first-stage/" in b and "priority: 1" in b for b in first)
+    others = [b for rule, b in blocks if not rule.startswith("train_keys")]
+    assert others and not any("priority" in b for b in others)
 
 
 def test_jobs_name_no_path_outside_the_folder(repository: Path) -> None:

@@ -5,28 +5,31 @@
 # (`starprompt/batch.py`). `update` would spare the files, but it puts an older run's back when a job
 # fails, and forgets what those were made with.
 
-for NAME, SEEDS in GRID.seed_batches().items():
+for RULE in GRID.train_rules():
 
     rule:
         name:
-            NAME
+            RULE.name
         input:
             unpack(
-                lambda wildcards, seeds=SEEDS: GRID.batch_inputs(
+                lambda wildcards, seeds=RULE.seeds: GRID.batch_inputs(
                     wildcards.dataset,
                     wildcards.method,
                     [seed.format(**wildcards) for seed in seeds],
                 )
             ),
         output:
-            **GRID.batch_files(SEEDS),
+            **GRID.batch_files(RULE.seeds),
+        wildcard_constraints:
+            method="|".join(RULE.methods),
+        priority: RULE.priority
         log:
-            f"results/logs/{GRID.config.name}/train/{{dataset}}/{{method}}/seed{'-'.join(SEEDS)}.log",
+            f"results/logs/{GRID.config.name}/train/{{dataset}}/{{method}}/seed{'-'.join(RULE.seeds)}.log",
         benchmark:
-            f"results/benchmarks/{GRID.config.name}/train/{{dataset}}/{{method}}/seed{'-'.join(SEEDS)}.tsv"
+            f"results/benchmarks/{GRID.config.name}/train/{{dataset}}/{{method}}/seed{'-'.join(RULE.seeds)}.tsv"
         params:
             config=str(GRID.config_file),
-            seeds=lambda wildcards, seeds=SEEDS: " ".join(
+            seeds=lambda wildcards, seeds=RULE.seeds: " ".join(
                 f"--seed {seed.format(**wildcards)}" for seed in seeds
             ),
             depends=lambda wildcards: GRID.run_depends(
@@ -38,7 +41,7 @@ for NAME, SEEDS in GRID.seed_batches().items():
             mem_mb=lambda wildcards, attempt: GRID.run_resources(
                 wildcards.dataset, wildcards.method, attempt
             ).mem_mb,
-            runtime=lambda wildcards, attempt, runs=len(SEEDS): GRID.run_resources(
+            runtime=lambda wildcards, attempt, runs=len(RULE.seeds): GRID.run_resources(
                 wildcards.dataset, wildcards.method, attempt, runs
             ).runtime,
         conda:
