@@ -41,14 +41,17 @@ def zero_shot_method(config: Config) -> str | None:
 
 def analysis_inputs(grid: Grid, dataset: str) -> list[str]:
     """Files of all runs that the analyses of a data set read."""
-    others = (grid.methods[FULL_METHOD].keys, zero_shot_method(grid.config))
-    methods = dict.fromkeys([*analysed_methods(grid.config), *filter(None, others)])
     return [
         grid.run_files(dataset, method, seed)[part]
-        for method in methods
+        for method in _read_methods(grid)
         for seed in grid.config.seeds
         for part in RUN_PARTS
     ]
+
+
+def _read_methods(grid: Grid) -> list[str]:
+    others = (grid.methods[FULL_METHOD].keys, zero_shot_method(grid.config))
+    return list(dict.fromkeys([*analysed_methods(grid.config), *filter(None, others)]))
 
 
 def analysis_files(grid: Grid, dataset: str) -> list[str]:
@@ -83,10 +86,10 @@ def findings(grid: Grid) -> str:
     return f"docs/findings-{grid.config.name}.md"
 
 
-def analysis_depends(grid: Grid) -> dict[str, object]:
-    """What the analyses depend on beside the runs: their methods and seeds, the thresholds."""
-    config = grid.config
-    return config.model_dump(mode="json", include={"ablations", "seeds", "signatures"})
+def analysis_depends(grid: Grid, dataset: str) -> dict[str, object]:
+    """What a data set's analyses depend on: the runs, their methods and seeds, the thresholds."""
+    own = grid.config.model_dump(mode="json", include={"ablations", "seeds", "signatures"})
+    return own | {"runs": grid.runs_depend([dataset], _read_methods(grid))}
 
 
 def ablations_depend(grid: Grid) -> dict[str, object]:

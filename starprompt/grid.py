@@ -19,7 +19,7 @@ from starprompt.budget.networks import UnknownCostError
 from starprompt.config import RESULTS, Config, MethodSpec, Run, embedding_path, load_method
 from starprompt.data.prepare import fingerprint
 from starprompt.data.registry import DatasetSpec, data_root, load_dataset_spec
-from starprompt.files import sha256_file, write_text
+from starprompt.files import digest_of, sha256_file, write_text
 from starprompt.search import kept_search
 
 #: What a run leaves, the record last.
@@ -252,13 +252,24 @@ class Grid:
             }
         )
 
+    def runs_depend(self, datasets: Sequence[str], methods: Sequence[str]) -> str:
+        """Digest of all that the runs of these methods, and their keys', depend on.
+
+        It stands among what is made of runs. The runs' files do not suffice: when a changed run
+        fails, its record is gone, and Snakemake takes older tables that miss an input for current.
+        """
+        makers = [key for m in methods if (key := self.methods[m].keys) is not None]
+        every = sorted({*methods, *makers})
+        return digest_of({f"{d} {m}": self.run_depends(d, m) for d in datasets for m in every})
+
     def paper_depends(self) -> str:
-        """All that tables and figures depend on, beside the runs: order, titles, descriptions,
-        what was searched."""
+        """All that tables and figures depend on: the runs, order, titles, descriptions, what was
+        searched."""
         shown = {"title", "description", "group", "stream", "rehearsal", "sources"}
         return _canonical(
             {
                 "config": self.config.model_dump(include={"title", "datasets", "methods", "seeds"}),
+                "runs": self.runs_depend(self.config.datasets, self.config.methods),
                 "methods": [
                     self.methods[m].model_dump(mode="json", include=shown)
                     for m in self.config.methods

@@ -372,6 +372,29 @@ def test_what_no_result_depends_on_runs_nothing(finished: Path) -> None:
     assert planned(output) == {}
 
 
+def test_a_changed_run_that_fails_brings_no_older_results_back(
+    finished: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    record = folder / "results/runs/small/digits/joint/seed1993/record.json"
+    assert record.is_file()
+    edit(
+        folder / "config/methods/joint.yaml",
+        lambda method: method["datasets"]["digits"].update(epochs=3),
+    )
+    (folder / "failing").write_text("joint")
+    arguments = ["--configfile", "config/small.yaml", "--keep-going"]
+    assert snakemake(folder, *arguments).returncode != 0
+    assert not record.exists()
+    planned_again = snakemake(folder, "-n", *arguments)
+    assert {("joint", "1993"), ("joint", "1996")} == trained(planned_again.stdout)
+    (folder / "failing").unlink()
+    assert snakemake(folder, *arguments).returncode == 0
+    assert record.is_file()
+    assert planned(snakemake(folder, "-n", *arguments).stdout) == {}
+
+
 def test_overrides_of_the_command_line_reach_the_jobs(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder)

@@ -16,7 +16,7 @@ if GRID.config.ablations:
             f"results/benchmarks/{GRID.config.name}/analyse/{{dataset}}.tsv"
         params:
             config=str(GRID.config_file),
-            depends=ablation_grid.analysis_depends(GRID),
+            depends=lambda wildcards: ablation_grid.analysis_depends(GRID, wildcards.dataset),
         resources:
             mem_mb=lambda wildcards, attempt: 8000 * attempt,
             runtime=lambda wildcards, attempt: 240 * attempt,
