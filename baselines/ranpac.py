@@ -20,6 +20,7 @@ from torch import Tensor
 from starprompt.continual.learner import BaseHyperparameters, Learner
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
+from starprompt.precision import exactly
 
 
 def ridge_solution(gram: Tensor, targets: Tensor, ridge: float) -> Tensor:
@@ -66,10 +67,11 @@ class RanPAC(Learner):
         features = torch.cat([self.projected(batch) for batch in batches])
         labels = torch.cat([batch.labels for batch in batches])
         one_hot = F.one_hot(labels, self.targets.shape[1]).to(features.dtype)
-        ridge = self.best_ridge(features, one_hot)
-        self.gram += features.T @ features
-        self.targets += features.T @ one_hot
-        self.weights = ridge_solution(self.gram, self.targets, ridge)
+        with exactly():  # a sum of squares rounded to ten bits is no Gram matrix any more
+            ridge = self.best_ridge(features, one_hot)
+            self.gram += features.T @ features
+            self.targets += features.T @ one_hot
+            self.weights = ridge_solution(self.gram, self.targets, ridge)
 
     def best_ridge(self, features: Tensor, one_hot: Tensor) -> float:
         """The ridge with the least squared error on images that its own fit did not see."""
