@@ -4,7 +4,7 @@ Nothing here imports torch: Snakemake reads these files at every call. A method'
 are checked against its learner's own model by :func:`check_hyperparameters`, which does.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -217,11 +217,14 @@ def load_method(name: str) -> MethodSpec:
     return spec
 
 
-def with_keys(methods: Sequence[str]) -> list[str]:
-    """The methods, and after them those whose runs make their keys."""
+def with_keys(methods: Sequence[str], load: Callable[[str], MethodSpec] = load_method) -> list[str]:
+    """The methods, and after them those whose runs make their keys.
+
+    load  where a method's description is from: its file, unless somebody has read it already
+    """
     names = list(methods)
     for name in methods:
-        keys = load_method(name).keys
+        keys = load(name).keys
         if keys is not None and keys not in names:
             names.append(keys)
     return names

@@ -6,7 +6,7 @@ Snakemake reads its rules at every call.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,15 @@ import yaml
 from starprompt.backbones import tiny
 from starprompt.budget.model import Resources, asked, embedding, resources
 from starprompt.budget.networks import UnknownCostError
-from starprompt.config import RESULTS, Config, MethodSpec, Run, embedding_path, load_method
+from starprompt.config import (
+    RESULTS,
+    Config,
+    MethodSpec,
+    Run,
+    embedding_path,
+    load_method,
+    with_keys,
+)
 from starprompt.data.prepare import fingerprint
 from starprompt.data.registry import DatasetSpec, data_root, load_dataset_spec
 from starprompt.files import digest_of, sha256_file, write_text
@@ -69,8 +77,8 @@ class TrainRule:
 
     name: str
     methods: tuple[str, ...]
-    seeds: tuple[str, ...] = ("{seed}",)
-    priority: int = 0
+    seeds: tuple[str, ...]
+    priority: int
 
 
 class Grid:
@@ -124,24 +132,19 @@ class Grid:
         keys others wait for have a rule of their own, which goes first: begun last, they would
         leave all but one device idle at the end.
         """
-        makers = {spec.keys for spec in self.methods.values()} & self.methods.keys()
-        kinds = [
-            TrainRule("train_keys", tuple(m for m in self.methods if m in makers), priority=1),
-            TrainRule("train", tuple(m for m in self.methods if m not in makers)),
-        ]
+        makers = {spec.keys for spec in self.methods.values()}
+        first = tuple(m for m in self.methods if m in makers)
+        rest = tuple(m for m in self.methods if m not in makers)
         size = self.config.seeds_per_job
         seeds = [str(seed) for seed in self.config.seeds]
         batches = [tuple(seeds[start : start + size]) for start in range(0, len(seeds), size)]
-        rules = []
-        for kind in kinds:
-            if kind.methods and size == 1:
-                rules.append(kind)
-            elif kind.methods:
-                rules += [
-                    replace(kind, name=f"{kind.name}_{'_'.join(batch)}", seeds=batch)
-                    for batch in batches
-                ]
-        return rules
+        named = {"": ("{seed}",)} if size == 1 else {f"_{'_'.join(b)}": b for b in batches}
+        return [
+            TrainRule(f"{kind}{suffix}", methods, batch, priority)
+            for kind, methods, priority in (("train_keys", first, 1), ("train", rest, 0))
+            if methods
+            for suffix, batch in named.items()
+        ]
 
     def job_of(self, run: Run) -> tuple[str, list[str]]:
         """The rule that trains a run, and the seeds that its job trains."""
@@ -258,8 +261,7 @@ class Grid:
         It stands among what is made of runs. The runs' files do not suffice: when a changed run
         fails, its record is gone, and Snakemake takes older tables that miss an input for current.
         """
-        makers = [key for m in methods if (key := self.methods[m].keys) is not None]
-        every = sorted({*methods, *makers})
+        every = sorted(with_keys(methods, self.methods.__getitem__))
         return digest_of({f"{d} {m}": self.run_depends(d, m) for d in datasets for m in every})
 
     def paper_depends(self) -> str:

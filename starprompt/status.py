@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from starprompt.config import RESULTS, Config, Run
+from starprompt.config import RESULTS, Config, Run, with_keys
 from starprompt.continual.owner import owner
 from starprompt.errors import UserError, unknown_name
 from starprompt.grid import RUN_FILES, Grid
@@ -109,10 +109,9 @@ def only(statuses: list[RunStatus], state: str) -> list[RunStatus]:
 
 def _runs(grid: Grid, ablations: bool) -> Iterator[Run]:
     shown = [*grid.config.methods, *(grid.config.ablations if ablations else [])]
-    methods = list(dict.fromkeys(shown))
-    methods += [k for m in methods if (k := grid.methods[m].keys) is not None and k not in methods]
+    methods = dict.fromkeys(with_keys(shown, grid.methods.__getitem__))
     for dataset in grid.config.datasets:
-        for method in dict.fromkeys(methods):
+        for method in methods:
             for seed in grid.config.seeds:
                 yield Run(dataset, method, seed)
 
