@@ -28,3 +28,12 @@ rule all:
 
 onstart:
     GRID.write_config()
+
+
+# What is finished has been seen: from now on, removing a run's files means training it again.
+onsuccess:
+    let_go(GRID.config.name)
+
+
+onerror:
+    let_go(GRID.config.name)

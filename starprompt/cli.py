@@ -71,6 +71,9 @@ def run_command(
     config: ConfigOption = Path("config/demo.yaml"),
     threads: ThreadsOption = None,
     gpu: GpuOption = None,
+    set_aside: Annotated[
+        bool, typer.Option("--set-aside", help="Keep finished runs from whoever removes them.")
+    ] = False,
 ) -> None:
     """Train and test one method on one data set under one seed, or several in one process."""
     experiment = _loaded(config, threads, gpu)
@@ -80,7 +83,8 @@ def run_command(
     _settle(experiment, f"{method} on {dataset}")
     from starprompt.batch import run_all
 
-    for cell, record in run_all(experiment, [Run(dataset, method, one) for one in seed]):
+    cells = [Run(dataset, method, one) for one in seed]
+    for cell, record in run_all(experiment, cells, twice_named=set_aside):
         typer.echo(
             f"{method} on {dataset}, seed {cell.seed}: final average accuracy "
             f"{record.metrics.final_average_accuracy:.2f}% ({experiment.run_folder(cell)})"

@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import yaml
 from continual_toy import outcome_of
 
 from starprompt import batch
-from starprompt.batch import ASIDE, set_aside, take_up
+from starprompt.aside import ASIDE, let_go, set_aside, take_up
 from starprompt.config import Config, Run
 from starprompt.errors import TerminatedError
 from starprompt.grid import RUN_FILES
@@ -42,7 +44,7 @@ def starprompt(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 def run(folder: Path, method: str, *seeds: int) -> subprocess.CompletedProcess[str]:
     several = [word for seed in seeds for word in ("--seed", str(seed))]
-    where = ("--config", "batch.yaml", "--dataset", "digits")
+    where = ("--config", "batch.yaml", "--dataset", "digits", "--set-aside")
     return starprompt(folder, "run", *where, "--method", method, *several)
 
 
@@ -76,7 +78,6 @@ def test_a_run_among_others_equals_one_alone(prepared: Path, tmp_path: Path) -> 
     )
     assert second == single
     assert first["checkpoint.safetensors"] != second["checkpoint.safetensors"]
-    assert not list(together.rglob(ASIDE))
 
 
 def test_a_seed_that_fails_costs_no_other_its_run(prepared: Path, tmp_path: Path) -> None:
@@ -98,7 +99,6 @@ def test_a_seed_that_fails_costs_no_other_its_run(prepared: Path, tmp_path: Path
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("already finished") == 2
     assert [(other / "record.json").read_bytes() for other in others] == before
-    assert not list(folder.rglob(ASIDE))
 
 
 def test_asked_to_end_no_further_seed_is_begun(
@@ -118,22 +118,60 @@ def test_asked_to_end_no_further_seed_is_begun(
     assert begun == [1993]
 
 
-def test_what_was_set_aside_fills_gaps_alone(tmp_path: Path) -> None:
+def files_of(folder: Path) -> dict[str, str]:
+    return {name: (folder / name).read_text() for name in RUN_FILES if (folder / name).exists()}
+
+
+def leave(folder: Path, what: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     for name in RUN_FILES:
-        (tmp_path / name).write_text("first")
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).write_text(what)
+
+
+def test_what_was_set_aside_comes_back_whole_or_not_at_all(tmp_path: Path) -> None:
+    first, second = (dict.fromkeys(RUN_FILES, what) for what in ("first", "second"))
+    leave(tmp_path, "first")
     set_aside(tmp_path)
+    set_aside(tmp_path)
+    for gone in (["checkpoint.safetensors"], ["record.json", "selection.parquet"], RUN_FILES):
+        for name in gone:
+            (tmp_path / name).unlink()
+        take_up(tmp_path)
+        assert files_of(tmp_path) == first
+    # another run's files are not mixed with it
+    leave(tmp_path, "second")
     (tmp_path / "checkpoint.safetensors").unlink()
-    (tmp_path / "record.json").unlink()
-    (tmp_path / "record.json").write_text("second")
     take_up(tmp_path)
-    assert (tmp_path / "checkpoint.safetensors").read_text() == "first"
-    assert (tmp_path / "record.json").read_text() == "second"
-    assert not (tmp_path / ASIDE).exists()
+    assert files_of(tmp_path) == {n: t for n, t in second.items() if n[0] != "c"}
+    leave(tmp_path, "second")
+    set_aside(tmp_path)
+    leave(tmp_path, "third")
+    (tmp_path / "record.json").unlink()
+    take_up(tmp_path)
+    assert files_of(tmp_path) == second
     # and what a killed process had begun to set aside is no finished run
-    (tmp_path / ASIDE).mkdir()
-    (tmp_path / "record.json").replace(tmp_path / ASIDE / "record.json")
+    (tmp_path / ASIDE / "selection.parquet").unlink()
+    (tmp_path / "record.json").unlink()
     take_up(tmp_path)
     assert not (tmp_path / "record.json").exists()
+
+
+def test_second_names_fall_once_the_first_are_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    finished, removed, other = (
+        Path("results/runs") / name for name in ("toy/d/m/seed1", "toy/d/m/seed2", "b/d/m/seed1")
+    )
+    for folder in (finished, removed, other):
+        leave(folder, "a run")
+        set_aside(folder)
+    (removed / "record.json").unlink()
+    let_go("toy")
+    assert not (finished / ASIDE).exists()
+    assert (removed / ASIDE).exists() and (other / ASIDE).exists()
+    assert len(files_of(finished)) == len(RUN_FILES)
 
 
 def test_memory_is_measured_anew_for_every_run() -> None:
@@ -149,3 +187,51 @@ def test_memory_is_measured_anew_for_every_run() -> None:
     )
     if sys.platform == "linux":
         assert int(done.stdout) > 300_000_000
+
+
+def workflow(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "starprompt.workflow", "--cores", "2", "runs"]
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(("STARPROMPT", "SNAKEMAKE"))}
+    return subprocess.Popen(
+        [*command, "--configfile", "config.yaml", *arguments],
+        cwd=folder,
+        env=environ | {"PYTHONPATH": str(REPOSITORY)},
+        stdout=(folder / "workflow.log").open("ab"),
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def test_a_run_that_ends_after_its_snakemake_was_killed_is_not_trained_again(
+    prepared: Path, tmp_path: Path
+) -> None:
+    """Snakemake removes its files, as those of every job that it never saw end."""
+    folder = shutil.copytree(prepared, tmp_path / "a", symlinks=True)
+    for name in ("workflow", "profiles", "Snakefile"):
+        (folder / name).symlink_to(REPOSITORY / name)
+    changes = {"methods": ["ncm"], "seeds": [1993], "seeds_per_job": 1}
+    (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG | changes))
+    of_run = run_folder(folder, "ncm", 1993)
+    process = workflow(folder)
+    wait_for(lambda: (of_run / "work").exists())
+    process.kill()  # it alone; the run goes on
+    process.wait()
+    wait_for((of_run / ASIDE / "record.json").is_file)
+    record = (of_run / "record.json").read_bytes()
+
+    assert workflow(folder).wait(timeout=120) == 0, (folder / "workflow.log").read_text()
+    log = folder / "results/logs/batch/train/digits/ncm/seed1993.log"
+    assert "already finished" in log.read_text(), "Snakemake did not do it again"
+    assert (of_run / "record.json").read_bytes() == record
+    assert not (of_run / ASIDE).exists()
+
+    forced = workflow(folder, "--forcerun", "train")
+    assert forced.wait(timeout=120) == 0, (folder / "workflow.log").read_text()
+    assert (of_run / "record.json").read_bytes() != record, "it was not trained when asked to"
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

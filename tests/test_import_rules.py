@@ -59,6 +59,7 @@ FILES: dict[str, tuple[str, ...]] = {
 TOP = (
     "ablation_grid",
     "ablations",
+    "aside",
     "batch",
     "cli",
     "comparison",

@@ -140,8 +140,7 @@ class Cluster:
         self._start("munged", *self._munge_options(), "--foreground")
         _until(lambda: (self.folder / "run/munge.socket").exists(), "munged did not start")
         self.start_controller(clean=True)
-        self._start("slurmd", "-D", "-f", str(self.conf), "-N", self.host)
-        _until(lambda: self.node_state().startswith("IDLE"), "the node never became idle")
+        self.start_node()
 
     def start_controller(self, clean: bool = False) -> None:
         """Start slurmctld: ``clean`` without the state that an earlier one saved."""
@@ -150,9 +149,22 @@ class Cluster:
 
     def kill_controller(self) -> None:
         """SIGKILL slurmctld, as when its machine fails."""
-        daemon = self._daemons.pop("slurmctld")
-        daemon.kill()
-        daemon.wait()
+        self._kill("slurmctld")
+
+    def start_node(self) -> None:
+        """Start slurmd, as when the node's machine boots; it takes jobs when this returns."""
+        self._start("slurmd", "-D", "-f", str(self.conf), "-N", self.host)
+        _until(lambda: self.node_state().startswith("IDLE"), "the node never became idle")
+
+    def kill_node(self, *jobs: str) -> None:
+        """SIGKILL slurmd and all processes of its jobs, as when the node's machine fails."""
+        self._kill("slurmd")
+        marks = {f"SLURM_JOB_ID={job}".encode() for job in jobs}
+        for process, words in self.processes().items():
+            with contextlib.suppress(OSError):
+                environment = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+                if words.startswith("slurmstepd:") or marks.intersection(environment):
+                    os.kill(process, signal.SIGKILL)
 
     def stop(self) -> None:
         """Cancel what runs, stop the daemons by their process ids, take the link away."""
@@ -202,18 +214,6 @@ class Cluster:
                 continue
         return {pid: words for pid, words in found.items() if pid != os.getpid()}
 
-    def end_jobs(self, *jobs: str) -> None:
-        """SIGKILL all processes of some jobs, as when their node is switched off.
-
-        Without cgroups slurmd loses sight of a Snakemake that is slow to end.
-        """
-        marks = {f"SLURM_JOB_ID={job}".encode() for job in jobs}
-        for process in self.processes():
-            with contextlib.suppress(OSError):
-                environment = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
-                if marks.intersection(environment):
-                    os.kill(process, signal.SIGKILL)
-
     def is_on_node(self, job: str) -> bool:
         """Whether slurmd still has steps of a job: started again now, it would drain the node."""
         return any(f"slurmstepd: [{job}." in words for words in self.processes().values())
@@ -228,6 +228,11 @@ class Cluster:
             f"--log-file={folder}/log/munged.log",
             f"--seed-file={folder}/run/munged.seed",
         ]
+
+    def _kill(self, program: str) -> None:
+        daemon = self._daemons.pop(program)
+        daemon.kill()
+        daemon.wait()
 
     def _start(self, program: str, *arguments: str) -> None:
         path = _which(program)

@@ -7,6 +7,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
+from starprompt.aside import let_go
 from starprompt.config import load_config
 from starprompt.errors import UserError
 from starprompt.grid import Grid, from_command_line, manifest_file

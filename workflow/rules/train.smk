@@ -1,9 +1,9 @@
 # One run: a method on a data set under a seed. A first stage is a run like any other, and the
 # runs that need its keys wait for it. Several seeds may share a job, and then a rule has them.
 #
-# Snakemake removes what a run left before its job starts; a batch of seeds sets finished runs aside
-# (`starprompt/batch.py`). `update` would spare the files, but it puts an older run's back when a job
-# fails, and forgets what those were made with.
+# Snakemake removes what a run left before its job starts, and what a failed job left; a finished run
+# sets its files aside (`starprompt/aside.py`) until the workflow has ended. `update` would spare the
+# files, but it puts an older run's back when a job fails, and forgets what those were made with.
 
 for RULE in GRID.train_rules():
 
@@ -51,7 +51,7 @@ for RULE in GRID.train_rules():
             # before the run has kept where it is.
             "exec python -m starprompt.cli run --config {params.config} --dataset {wildcards.dataset}"
             " --method {wildcards.method} {params.seeds} --threads {threads}"
-            " --gpu {resources.gpu} > {log} 2>&1"
+            " --gpu {resources.gpu} --set-aside > {log} 2>&1"
 
 
 rule runs:
