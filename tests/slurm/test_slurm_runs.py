@@ -30,13 +30,14 @@ def test_a_time_limit_that_is_too_short_only_costs_attempts(
     short_of_time: tuple[Workplace, subprocess.Popen[bytes]],
     reference: Reference,
 ) -> None:
-    """It strikes without a warning; the next attempt goes on, and has more time."""
+    """It strikes without an early signal; the next attempt goes on there, and has more time."""
     place, process = short_of_time
     end(process, place)
     stretches = check(place, cluster, reference)
     for seed in (1993, 1996):
         assert place.record(seed)["attempts"] in (2, 3)
         assert len({s.job for s in stretches if s.seed == seed}) >= 2
+    assert not repeated(stretches), "a run did not keep the step that it was at"
     assert "SLURM status is: 'TIMEOUT'" in place.log()
 
 
