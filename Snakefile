@@ -28,6 +28,8 @@ rule all:
 
 onstart:
     GRID.write_config()
+    if is_forced():
+        let_go(GRID.config.name)
 
 
 # What is finished has been seen: from now on, removing a run's files means training it again.

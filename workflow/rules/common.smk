@@ -36,6 +36,12 @@ def in_report(files, caption, category):
         )
 
 
+def is_forced():
+    """Whether the call asks for jobs whose files are there and good."""
+    asked = workflow.dag_settings
+    return asked.forceall or asked.forcetargets or bool(asked.forcerun)
+
+
 GRID = checked_grid()
 
 # `--resources gpu=4` counts devices, Snakemake jobs: where N runs share a device, N times as many.
