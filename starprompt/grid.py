@@ -251,6 +251,8 @@ class Grid:
                 "stream": spec.stream,
                 "backbones": {kind: _named(backbones[kind], kind) for kind in spec.uses},
                 "precision": self.config.precision,
+                # Other kernels round otherwise.
+                "compile": self.config.compile,
                 "dataset": stream,
             }
         )

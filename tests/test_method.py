@@ -11,7 +11,7 @@ from small_stream import check_stopping_within, learn, make, small_stream
 from torch import Tensor
 
 from starprompt.continual.learner import Learner
-from starprompt.data.stream import TaskStream
+from starprompt.data.stream import TaskData, TaskStream
 from starprompt.errors import UserError
 from starprompt.method.first_stage import FirstStage
 from starprompt.method.keys import FirstStageKeys
@@ -135,6 +135,27 @@ def test_keys_are_unit_vectors_of_the_prompts_own_text(stream: TaskStream) -> No
     tokens = learner.tokens
     uncut = learner.clip.encode_prompts(tokens.with_context(learner.contexts), tokens.eot)
     torch.testing.assert_close(F.normalize(uncut, dim=-1)[:2], learner.keys[:2])
+
+
+def test_the_first_stage_reads_no_image(
+    stream: TaskStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in learning nor in remembering, testing and being looked at: features suffice."""
+
+    def refuse(data: TaskData, chunk: Tensor) -> Tensor:
+        raise AssertionError("an image was read")
+
+    monkeypatch.setattr(TaskData, "_read", refuse)
+    learner = make(FirstStage, stream, **FIRST)
+    for task in stream.tasks:
+        learn(learner, task)
+        for test in stream.test_tasks[: task.index + 1]:
+            for batch in test.batches(64, inputs=learner.test_inputs):
+                assert batch.images is None
+                learner.predict(batch)
+        learner.diagnostics(task)
+    with pytest.raises(AssertionError, match="an image was read"):
+        next(iter(stream.tasks[0].train.batches(4)))
 
 
 def test_no_orthogonality_term_at_the_first_task(stream: TaskStream) -> None:
