@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from cluster import GPUS, Cluster
-from workplace import FOUR, OFTEN, Reference, Workplace, at_once, check, end, repeated, until
+from workplace import FOUR, Reference, Workplace, at_once, check, end, often, repeated, until
 
 
 @pytest.mark.usefixtures("short_of_time")
@@ -14,7 +14,7 @@ def test_the_quick_demo_gives_the_tables_of_a_local_call(cluster: Cluster, tmp_p
     on_cluster = Workplace(tmp_path / "cluster")
     local = Workplace(tmp_path / "local")
     demo = ("--configfile", "config/demo-quick.yaml")
-    process = on_cluster.start(cluster, *demo)
+    process = on_cluster.start(cluster, *demo, first_look=4)
     local.command(cluster, "starprompt.workflow", "--cores", "1", *demo)
     end(process, on_cluster)
     assert on_cluster.tables("demo-quick") == local.tables("demo-quick")
@@ -46,7 +46,7 @@ def test_four_runs_at_once_have_four_devices(
 ) -> None:
     """As `starprompt submit` calls for them, and as `starprompt status` tells of them."""
     place = Workplace(tmp_path / "place", data, **FOUR)
-    submit = ("starprompt.cli", "submit", "--config", "config/toy.yaml", "--go", "--", *OFTEN)
+    submit = ("starprompt.cli", "submit", "--config", "config/toy.yaml", "--go", "--", *often(4))
     process = place.background(cluster, *submit, pause=0.15)
     until(lambda: len(place.stretches()) == GPUS, "four never trained at once", 300)
     told = place.command(cluster, "starprompt.cli", "status", "--config", "config/toy.yaml")

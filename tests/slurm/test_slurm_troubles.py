@@ -56,7 +56,7 @@ def test_jobs_that_are_cancelled_asked_to_end_or_requeued_go_on(
     Asking to end is what `--signal=TERM@120` of the profile does before a run's time is over.
     """
     place = Workplace(tmp_path / "place", data, **FOUR)
-    process = place.start(cluster, *CONFIG, pause=PAUSE)
+    process = place.start(cluster, *CONFIG, pause=PAUSE / 2, first_look=4)
     cancelled, asked, requeued = (well_into(place, seed) for seed in (1993, 1996, 1997))
     assert cluster.call("scancel", str(cancelled.job)).returncode == 0
     assert cluster.call("scancel", "--signal=TERM", str(asked.job)).returncode == 0
@@ -87,7 +87,7 @@ def test_pre_empted_jobs_go_on(cluster: Cluster, place: Workplace, reference: Re
 def test_a_node_fails_and_comes_back(
     cluster: Cluster, place: Workplace, reference: Reference
 ) -> None:
-    process = place.start(cluster, *CONFIG, pause=PAUSE)
+    process = place.start(cluster, *CONFIG, pause=PAUSE / 2)
     hit = well_into(place), well_into(place, 1996)
     cluster.kill_node(*(str(stretch.job) for stretch in hit))
     node = f"nodename={cluster.host}"

@@ -30,8 +30,14 @@ TOY = {
     "runtime": 5,
 }
 FOUR = {"seeds": [1993, 1996, 1997, 1998]}
-#: asked how jobs are after 8 s, after 26 if none had ended, after 54 and so on
-OFTEN = ("--slurm-init-seconds-before-status-checks", "8", "--latency-wait", "10")
+
+
+def often(first_look: int) -> tuple[str, ...]:
+    """Ask how jobs are after so many seconds; where none had ended 10 s later than before."""
+    seconds = str(first_look)
+    return "--slurm-init-seconds-before-status-checks", seconds, "--latency-wait", "10"
+
+
 METHOD = {"extends": "linear-probe", "title": "Slow probe", "learner": "slow_probe:SlowProbe"}
 
 
@@ -95,10 +101,12 @@ class Workplace:
         assert done.returncode == 0, done.stdout
         return done.stdout
 
-    def start(self, cluster: Cluster, *arguments: str, pause: float = 0) -> subprocess.Popen[bytes]:
+    def start(
+        self, cluster: Cluster, *arguments: str, pause: float = 0, first_look: int = 8
+    ) -> subprocess.Popen[bytes]:
         """Start the workflow through the profile, as a user does it, asking often how jobs are."""
-        profile = ("starprompt.workflow", "--workflow-profile", "slurm")
-        return self.background(cluster, *profile, *OFTEN, *arguments, pause=pause)
+        profile = ("starprompt.workflow", "--workflow-profile", "slurm", *often(first_look))
+        return self.background(cluster, *profile, *arguments, pause=pause)
 
     def background(
         self, cluster: Cluster, *command: str, pause: float = 0
