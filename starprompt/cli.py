@@ -260,11 +260,16 @@ def _loaded(config: Path, threads: int | None, gpu: int | None) -> Config:
 
 
 def _settle(experiment: Config, what: str) -> None:
-    """Threads and device of this process: to be settled before torch is imported."""
-    from starprompt.continual.leases import lease
+    """Threads and device of this process, the first before torch is imported.
 
+    The second after it: CUDA is asked for nothing yet, and a job that waits for its device has done
+    by then what takes it seconds.
+    """
     for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB"):
         os.environ[f"{library}_NUM_THREADS"] = str(experiment.threads)
+    import starprompt.experiment  # noqa: F401
+    from starprompt.continual.leases import lease
+
     lease(0 if experiment.device == "cpu" else experiment.gpu, experiment.runs_per_gpu, what)
 
 

@@ -75,6 +75,9 @@ class Config(_Model):
     runs_per_gpu: int = Field(
         default=1, ge=1, le=64, description="runs that may share a GPU, for small ones"
     )
+    start_ahead: bool = Field(
+        default=True, description="start the next job of each GPU early; it waits for the device"
+    )
     seeds_per_job: int = Field(
         default=1, ge=1, description="seeds that one process trains, one after the other"
     )

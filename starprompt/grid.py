@@ -25,6 +25,7 @@ from starprompt.config import (
     load_method,
     with_keys,
 )
+from starprompt.continual.gpus import visible
 from starprompt.data.prepare import fingerprint
 from starprompt.data.registry import DatasetSpec, data_root, load_dataset_spec
 from starprompt.files import digest_of, sha256_file, write_text
@@ -129,22 +130,34 @@ class Grid:
 
         Starting Python and importing torch takes as long as a small run learns; ``seeds_per_job``
         shares that among seeds. With one seed a job, a rule's seed is a wildcard. Methods whose
-        keys others wait for have a rule of their own, which goes first: begun last, they would
-        leave all but one device idle at the end.
+        keys others wait for have a rule of their own, which goes first, and those that wait have
+        one, which goes next: begun last, they would leave all but one device idle at the end.
         """
         makers = {spec.keys for spec in self.methods.values()}
-        first = tuple(m for m in self.methods if m in makers)
-        rest = tuple(m for m in self.methods if m not in makers)
+        of_kind: dict[str, list[str]] = {"train_keys": [], "train_with_keys": [], "train": []}
+        for method, spec in self.methods.items():
+            waits = "train" if spec.keys is None else "train_with_keys"
+            of_kind["train_keys" if method in makers else waits].append(method)
         size = self.config.seeds_per_job
         seeds = [str(seed) for seed in self.config.seeds]
         batches = [tuple(seeds[start : start + size]) for start in range(0, len(seeds), size)]
         named = {"": ("{seed}",)} if size == 1 else {f"_{'_'.join(b)}": b for b in batches}
         return [
-            TrainRule(f"{kind}{suffix}", methods, batch, priority)
-            for kind, methods, priority in (("train_keys", first, 1), ("train", rest, 0))
+            TrainRule(f"{kind}{suffix}", tuple(methods), batch, priority)
+            for priority, (kind, methods) in zip((2, 1, 0), of_kind.items(), strict=True)
             if methods
             for suffix, batch in named.items()
         ]
+
+    def gpu_jobs(self, gpus: int) -> int:
+        """How many jobs of one GPU each may go at once where that many devices may be used.
+
+        Where runs share devices, so many times as many. With ``start_ahead`` one more a device: it
+        loads its libraries, which takes seconds, and waits until the device is free. Not where
+        there are more devices than may be used: it would take one of those.
+        """
+        ahead = self.config.start_ahead and 0 < len(visible()) <= gpus
+        return gpus * (self.config.runs_per_gpu + ahead)
 
     def job_of(self, run: Run) -> tuple[str, list[str]]:
         """The rule that trains a run, and the seeds that its job trains."""

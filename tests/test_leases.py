@@ -350,3 +350,30 @@ def test_jobs_with_all_sorts_of_wishes_never_meet_and_all_end(tmp_path: Path) ->
     assert most <= 1
     left = list((tmp_path / "leases").rglob("*.lock"))
     assert len(left) < 60, "locks pile up"
+
+
+def test_loading_everything_asks_cuda_for_nothing() -> None:
+    """The lease is taken after that; what CUDA may see must be settled before it is asked."""
+    program = """
+import importlib, pkgutil, torch
+
+def asked(*arguments, **options):
+    raise AssertionError("CUDA was asked for its devices")
+
+for name in ("is_available", "device_count", "current_device", "_lazy_init"):
+    setattr(torch.cuda, name, asked)
+torch._C._cuda_getDeviceCount = asked
+import starprompt.experiment, starprompt.method, baselines
+for package in (starprompt.method, baselines):
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+try:
+    torch.cuda.is_available()
+except AssertionError as error:
+    print(error)
+"""
+    environ = os.environ | {"PYTHONPATH": str(HERE.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "CUDA was asked for its devices\n", done.stderr

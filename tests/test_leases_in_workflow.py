@@ -25,11 +25,11 @@ CONFIG = {
 DEVICES = 2
 
 
-def snakemake(folder: Path, **changes: object) -> str:
-    """The grid's runs with two made-up devices; what Snakemake said."""
+def snakemake(folder: Path, *, allowed: int = DEVICES, **changes: object) -> str:
+    """The grid's runs with two made-up devices, if so many; what Snakemake said."""
     (folder / "leased.yaml").write_text(yaml.safe_dump(CONFIG | changes))
     command = [sys.executable, "-m", "snakemake", "runs", "--cores", "6"]
-    limits = ["--resources", f"gpu={DEVICES}", "--snakefile", str(REPOSITORY / "Snakefile")]
+    limits = ["--resources", f"gpu={allowed}", "--snakefile", str(REPOSITORY / "Snakefile")]
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("STARPROMPT", "SNAKE"))}
     environ |= {
         "PYTHONPATH": str(REPOSITORY),
@@ -49,6 +49,12 @@ def snakemake(folder: Path, **changes: object) -> str:
     )
     assert done.returncode == 0, done.stdout
     return done.stdout
+
+
+def provided(said: str) -> int:
+    """How many jobs with a device Snakemake lets run at once."""
+    (line,) = set(re.findall(r"Provided resources: gpu=(.*)", said))
+    return int(re.findall(r"\d+", line)[-1])
 
 
 def records(folder: Path) -> list[RunRecord]:
@@ -74,6 +80,10 @@ def most_at_once(runs: list[RunRecord]) -> dict[str, int]:
     return most
 
 
+def began(run: RunRecord) -> str:
+    return run.device["lease"]["began"]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("leased")
@@ -91,11 +101,22 @@ def test_every_run_has_a_device_of_its_own(folder: Path) -> None:
 def test_shares_let_more_runs_go_at_once(folder: Path) -> None:
     """Two devices, two runs on each: `--resources gpu=2` counts devices, not runs."""
     said = snakemake(folder, seeds=[5, 6, 7, 8], runs_per_gpu=2)
-    assert re.search(r"Provided resources: gpu=.*\b4\b", said), said
+    assert provided(said) == 6, "four runs, and one that waits for each device"
     runs = [run for run in records(folder) if run.stream.seed > 4]
     assert len(runs) == 4
     most = most_at_once(runs)
     assert set(most) == {"fake0", "fake1"} and max(most.values()) == 2
+
+
+def test_the_next_job_waits_for_its_device_with_everything_loaded(folder: Path) -> None:
+    """One a device; but none where it would take a device that the call may not use."""
+    said = snakemake(folder, seeds=[21, 22, 23, 24])
+    assert provided(said) == 4
+    logs = [path.read_text() for path in folder.glob("results/logs/leased/train/**/seed2?.log")]
+    assert sum("waiting" in log for log in logs) >= 1, logs
+    assert provided(snakemake(folder, seeds=[31, 32], allowed=1)) == 1
+    after = sorted((r for r in records(folder) if r.stream.seed > 30), key=began)
+    assert began(after[1]) > after[0].device["lease"]["ended"]
 
 
 def test_a_run_that_asks_for_no_gpu_leases_none(folder: Path) -> None:

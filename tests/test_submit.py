@@ -84,7 +84,7 @@ def test_a_default_partition_with_gpus_takes_all_jobs(paper: Config) -> None:
         "slurm_partition=main",
     ]  # the first: the profile's
     assert after(found, "--default-resources") == default
-    rules = ("embed", "train_keys", "train")
+    rules = ("embed", "train_keys", "train_with_keys", "train")
     assert after(found, "--set-resources") == [f"{rule}:gpu_model=fake" for rule in rules]
     assert not after(found, "--config"), "there is no time limit"
     assert any("urgent" in line for line in found.about)

@@ -69,7 +69,7 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 def planned(output: str) -> dict[str, int]:
-    """Jobs by rule, as a dry run counts them; those that make keys are training's."""
+    """Jobs by rule, as a dry run counts them; those with keys are training's."""
     if "Nothing to be done" in output:
         return {}
     table = output.split("Job stats:")[-1]
@@ -77,7 +77,7 @@ def planned(output: str) -> dict[str, int]:
     assert counts, output
     jobs = Counter[str]()
     for rule, count in counts:
-        jobs[rule.replace("train_keys", "train")] += int(count)
+        jobs[re.sub("^train_(with_)?keys", "train", rule)] += int(count)
     del jobs["total"]
     return dict(jobs)
 
@@ -209,10 +209,14 @@ def test_seeds_share_jobs_as_the_experiment_says(repository: Path) -> None:
 def test_methods_that_make_keys_for_others_go_first(repository: Path) -> None:
     done = snakemake(repository, "-n", "--configfile", "config/demo.yaml")
     blocks = re.findall(r"^rule (train\w*):\n((?:    .*\n)+)", done.stdout, flags=re.MULTILINE)
-    first = {b for rule, b in blocks if rule.startswith("train_keys")}
-    assert first and all("/starprompt-first-stage/" in b and "priority: 1" in b for b in first)
-    others = [b for rule, b in blocks if not rule.startswith("train_keys")]
-    assert others and not any("priority" in b for b in others)
+    of_method = {
+        method: re.findall(r"priority: (\d)", block)
+        for _, block in blocks
+        for method in re.findall(r"output: .*/([\w-]+)/seed\d+/record.json", block)
+    }
+    assert of_method.pop("starprompt-first-stage") == ["2"]
+    assert of_method.pop("starprompt") == ["1"], "it waits for those keys"
+    assert of_method and not any(of_method.values())
 
 
 def test_jobs_name_no_path_outside_the_folder(repository: Path) -> None:

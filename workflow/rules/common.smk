@@ -44,10 +44,10 @@ def is_forced():
 
 GRID = checked_grid()
 
-# `--resources gpu=4` counts devices, Snakemake jobs: where N runs share a device, N times as many.
-if workflow.is_main_process and GRID.config.runs_per_gpu > 1:
+# `--resources gpu=4` counts devices, Snakemake jobs.
+if workflow.is_main_process and GRID.config.gpu:
     if isinstance(limit := getattr(workflow.global_resources.get("gpu"), "value", None), int):
-        workflow.register_resource("gpu", limit * GRID.config.runs_per_gpu)
+        workflow.register_resource("gpu", GRID.gpu_jobs(limit))
 
 # Jobs find this environment's commands even where nobody activated it. In a conda environment of
 # Snakemake's own, that environment's commands are meant.
