@@ -99,7 +99,10 @@ def install() -> None:
         [apt, "update", "-q"],
         [apt, "install", "-y", "-q", "--no-install-recommends", *PACKAGES],
     ):
-        done = subprocess.run(command, env=environment, check=False, **quietly)
+        try:
+            done = subprocess.run(command, env=environment, check=False, **quietly)
+        except subprocess.TimeoutExpired:
+            raise NoClusterError(f"{' '.join(command)} did not end in five minutes") from None
         if done.returncode:
             raise NoClusterError(f"{' '.join(command)} failed: {done.stderr.strip()[-500:]}")
 
