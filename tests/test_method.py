@@ -11,6 +11,7 @@ from small_stream import check_stopping_within, learn, make, small_stream
 from torch import Tensor
 
 from starprompt.continual.learner import Learner
+from starprompt.data.batch import Batch
 from starprompt.data.stream import TaskData, TaskStream
 from starprompt.errors import UserError
 from starprompt.method.first_stage import FirstStage
@@ -299,3 +300,27 @@ def test_clean_queries_read_the_cache_alone(
     learn(learner, stream.tasks[0])
     (batch,) = stream.test_tasks[0].batches(64, inputs=learner.test_inputs)
     learner.predict(batch)
+
+
+def test_what_was_tested_does_not_go_through_the_networks_again(
+    stream: TaskStream, keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who looks at the learner after a test finds the features of that test."""
+    learner = build(StarPrompt, stream, keys)
+    task = stream.tasks[1]
+    for learned in stream.tasks[:2]:
+        learn(learner, learned)
+    alone = learner.diagnostics(task)
+    learner.begin_task(task)
+    learner.net.pool.end_task()
+    for batch in TaskData.together(stream.test_tasks[:2]).batches(5, inputs=learner.test_inputs):
+        learner.predict(batch)
+
+    def refuse(batch: Batch) -> Tensor:
+        raise AssertionError("an image was tested again")
+
+    monkeypatch.setattr(learner, "predict", refuse)
+    found = learner.diagnostics(task)
+    assert torch.equal(found["test.labels"], alone["test.labels"])
+    torch.testing.assert_close(found["test.features"], alone["test.features"], rtol=0, atol=2e-3)
+    assert learner.tested is None, "nothing is kept that nobody asks for"

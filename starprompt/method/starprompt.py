@@ -106,6 +106,8 @@ class StarPrompt(Learner):
         self.keys = self._key_source()
         self.mixtures: list[Mixtures] = []
         self.remembered: dict[str, Tensor] = {}
+        #: (features, labels) of what was tested since the task began, for who looks at it then
+        self.tested: list[tuple[Tensor, Tensor]] | None = None
         self.seen = 0
 
     def _key_source(self) -> FirstStageKeys | None:
@@ -137,6 +139,7 @@ class StarPrompt(Learner):
     # --- learning a task
 
     def begin_task(self, task: Task) -> None:
+        self.tested = []
         self.seen = task.seen_classes
         if self.keys is not None:
             self.keys.reveal(self.seen)
@@ -251,6 +254,8 @@ class StarPrompt(Learner):
         query = self.clip.encode_images(batch.images) if batch.query is None else batch.query
         features, retrieved = self._features(batch, query)
         self.last_selection = Selection(retrieved.chosen, retrieved.similarity)
+        if self.tested is not None:
+            self.tested.append((features, batch.labels))
         return self.net.logits(features, self.head_for_prediction, self.seen)
 
     # --- being looked at
@@ -258,13 +263,15 @@ class StarPrompt(Learner):
     @torch.no_grad()
     def diagnostics(self, task: Task) -> dict[str, Tensor]:
         """Keys as they are now, features that were and would be remembered, norms, operations."""
-        features, labels = [], []
-        for batch in task.test.batches(self.batch_size, inputs=self.test_inputs):
-            assert batch.query is not None
-            features.append(self._features(batch, batch.query)[0])
-            labels.append(batch.labels)
+        if not self.tested:  # nobody has tested it; else no image goes through twice
+            self.tested = []
+            for batch in task.test.batches(self.batch_size, inputs=self.test_inputs):
+                self.predict(batch)
+        features, labels = (torch.cat(parts) for parts in zip(*self.tested, strict=True))
+        self.tested = None
+        own = labels >= task.past_classes
         found = {"keys": self.seen_keys().detach()} | self.remembered
-        found |= kept_features("test", torch.cat(features), torch.cat(labels))
+        found |= kept_features("test", features[own], labels[own])
         found |= self._norms(task)
         if self.seen == self.setting.stream.n_classes:
             found |= self._operations(task)
