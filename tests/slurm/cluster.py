@@ -129,7 +129,10 @@ class Cluster:
         (self.folder / "run").chmod(0o755)
         for gpu in range(GPUS):
             # SLURM hands out devices that are character devices; these are /dev/null.
-            os.mknod(self.folder / f"dev/fakegpu{gpu}", 0o666 | 0o020000, os.makedev(1, 3))
+            try:
+                os.mknod(self.folder / f"dev/fakegpu{gpu}", 0o666 | 0o020000, os.makedev(1, 3))
+            except PermissionError:  # a container without the right to
+                raise NoClusterError("no device files may be made here") from None
         ports = _free_ports(2)
         text = CONF.format(host=self.host, folder=self.folder, ports=ports, gpus=GPUS)
         self.conf.write_text(OURS + text)
