@@ -8,12 +8,11 @@ them, which costs no room, until the workflow that asked for them has seen them.
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from starprompt.config import RESULTS
 from starprompt.files import atomic_path
-from starprompt.grid import RUN_FILES
+from starprompt.grid import RUN_FILES, has_all_files
 
 ASIDE = ".finished"
 RECORD = RUN_FILES[-1]
@@ -34,7 +33,7 @@ def take_up(folder: Path) -> None:
     The record comes last, because it says that all is there.
     """
     aside, record = folder / ASIDE, folder / RECORD
-    if not all((aside / name).is_file() for name in RUN_FILES):
+    if not has_all_files(aside):
         return
     if record.is_file() and record.read_bytes() != (aside / RECORD).read_bytes():
         return  # of a newer run
@@ -47,13 +46,9 @@ def let_go(experiment: str) -> None:
 
     From here on a run whose files someone removes is trained again, as it should be.
     """
-    for aside in _all_aside(experiment):
-        if all((aside.parent / name).is_file() for name in RUN_FILES):
+    for aside in (RESULTS / "runs" / experiment).glob(f"*/*/seed*/{ASIDE}"):
+        if has_all_files(aside.parent):
             shutil.rmtree(aside, ignore_errors=True)
-
-
-def _all_aside(experiment: str) -> Iterator[Path]:
-    return (RESULTS / "runs" / experiment).glob(f"*/*/seed*/{ASIDE}")
 
 
 def _name(file: Path, second: Path) -> None:

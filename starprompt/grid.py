@@ -45,6 +45,11 @@ TABLE_FORMS = ("csv", "md", "tex")
 FIGURE_FORMS = ("pdf", "png")
 
 
+def has_all_files(folder: Path) -> bool:
+    """Whether all that a run leaves is in ``folder``."""
+    return all((folder / name).is_file() for name in RUN_FILES)
+
+
 def manifest_file(dataset: str) -> Path:
     """The file that says that a data set is prepared."""
     return data_root() / "prepared" / dataset / "manifest.json"

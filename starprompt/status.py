@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from starprompt.config import RESULTS, Config, Run, with_keys
 from starprompt.continual.owner import owner
 from starprompt.errors import UserError, unknown_name
-from starprompt.grid import RUN_FILES, Grid
+from starprompt.grid import Grid, has_all_files
 
 State = Literal["finished", "running", "waiting", "started", "failed"]
 STATES: tuple[State, ...] = get_args(State)
@@ -160,7 +160,7 @@ def _tasks(grid: Grid, run: Run) -> int:
 
 def _accuracy(folder: Path) -> float | None:
     """The final average accuracy of a finished run; None if it is not."""
-    if not all((folder / name).is_file() for name in RUN_FILES):
+    if not has_all_files(folder):
         return None
     metrics = _json(folder / "record.json").get("metrics", {})
     return metrics.get("final_average_accuracy")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from calls import environment, start_workflow
 from continual_toy import outcome_of
 
 from starprompt import batch
@@ -31,11 +32,10 @@ CONFIG = {
 
 def starprompt(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "starprompt.cli", *arguments]
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("STARPROMPT")}
     return subprocess.run(
         command,
         cwd=folder,
-        env=environ | {"PYTHONPATH": str(REPOSITORY)},
+        env=environment(REPOSITORY),
         capture_output=True,
         text=True,
         check=False,
@@ -190,16 +190,7 @@ def test_memory_is_measured_anew_for_every_run() -> None:
 
 
 def workflow(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "starprompt.workflow", "--cores", "2", "runs"]
-    environ = {k: v for k, v in os.environ.items() if not k.startswith(("STARPROMPT", "SNAKEMAKE"))}
-    return subprocess.Popen(
-        [*command, "--configfile", "config.yaml", *arguments],
-        cwd=folder,
-        env=environ | {"PYTHONPATH": str(REPOSITORY)},
-        stdout=(folder / "workflow.log").open("ab"),
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    return start_workflow(folder, REPOSITORY, "runs", "--configfile", "config.yaml", *arguments)
 
 
 def test_a_run_that_ends_after_its_snakemake_was_killed_is_not_trained_again(

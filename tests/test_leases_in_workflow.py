@@ -1,6 +1,5 @@
 """The real workflow on made-up devices: every run has one of its own, and no more share it."""
 
-import os
 import re
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from calls import environment
 
 from starprompt.continual.record import RunRecord, read_record
 
@@ -30,9 +30,7 @@ def snakemake(folder: Path, *, allowed: int = DEVICES, **changes: object) -> str
     (folder / "leased.yaml").write_text(yaml.safe_dump(CONFIG | changes))
     command = [sys.executable, "-m", "snakemake", "runs", "--cores", "6"]
     limits = ["--resources", f"gpu={allowed}", "--snakefile", str(REPOSITORY / "Snakefile")]
-    environ = {k: v for k, v in os.environ.items() if not k.startswith(("STARPROMPT", "SNAKE"))}
-    environ |= {
-        "PYTHONPATH": str(REPOSITORY),
+    environ = environment(REPOSITORY) | {
         "STARPROMPT_FAKE_DEVICES": str(DEVICES),
         "STARPROMPT_LEASES": str(folder / "leases"),
     }

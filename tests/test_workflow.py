@@ -20,6 +20,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from calls import environment, start_workflow
 
 from paper_figures.figures import KINDS
 from paper_figures.style import SUFFIXES
@@ -27,6 +28,8 @@ from starprompt import grid, schema
 from starprompt.config import Config, Run, load_config
 
 REPOSITORY = Path(__file__).parents[1]
+#: where the made-up command line finds ``fake_results``
+TESTS = REPOSITORY / "tests"
 CONFIG = {
     "name": "small",
     "title": "A small grid",
@@ -48,18 +51,12 @@ def copy_of_repository(folder: Path) -> Path:
     return folder
 
 
-def environment() -> dict[str, str]:
-    """Without a data root of the caller's; the made-up command line finds ``fake_results``."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("STARPROMPT", "SNAKEMAKE"))}
-    return kept | {"PYTHONPATH": str(REPOSITORY / "tests")}
-
-
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
     return subprocess.run(
         command,
         cwd=folder,
-        env=environment(),
+        env=environment(TESTS),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -115,16 +112,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
-    """The small grid, as `make` starts it, in a process group of its own."""
-    command = [sys.executable, "-m", "starprompt.workflow", "--cores", "2"]
-    return subprocess.Popen(
-        [*command, "--configfile", "config/small.yaml"],
-        cwd=folder,
-        env=environment(),
-        stdout=(folder / "workflow.log").open("ab"),
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    """The small grid."""
+    return start_workflow(folder, TESTS, "--configfile", "config/small.yaml")
 
 
 def edit(path: Path, change: Callable[[dict], object]) -> str:
