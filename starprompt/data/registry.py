@@ -8,13 +8,12 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from starprompt.data.sources import Source
 from starprompt.data.steps import Step, StoredShape
 from starprompt.errors import UserError, unknown_name
-from starprompt.files import YAML_LOADER
+from starprompt.files import read_yaml, require_name
 
 DATASETS_FOLDER = Path("config/datasets")
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
@@ -144,6 +143,7 @@ def load_dataset_spec(name: str, folder: Path = DATASETS_FOLDER) -> DatasetSpec:
     if name not in known:
         raise unknown_name("data set", name, known)
     path = folder / f"{name}.yaml"
+    require_name("data set", name, path)
     spec = validate_yaml(path)
     if spec.name != name:
         raise UserError(f"{path}: name: expected {name!r}, as the file, not {spec.name!r}.")
@@ -152,13 +152,7 @@ def load_dataset_spec(name: str, folder: Path = DATASETS_FOLDER) -> DatasetSpec:
 
 def validate_yaml(path: Path) -> DatasetSpec:
     """The spec in one YAML file; see :func:`load_dataset_spec`."""
-    try:
-        value: Any = yaml.load(path.read_text(encoding="utf-8"), YAML_LOADER)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        what = " ".join(str(error).split())
-        raise UserError(f"{path} is not readable as YAML: {what}; mend it there.") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: expected keys and values (name, title, tasks, ...) at the top.")
+    value = read_yaml(path)
     try:
         # Strictness over JSON rules: "5" is no number, but a list is good where a tuple is meant.
         return DatasetSpec.model_validate_json(_json(value))
