@@ -7,6 +7,9 @@ when they were stored:
     loss = CE(batch) + alpha * MSE(logits of a first draw, its stored logits)
                      + beta  * CE(logits of a second draw, its labels)
     offer the batch to the reservoir, at every step
+
+Both cross-entropies run over all logits, those of classes to come included, as in the authors'
+released code (mammoth, ``models/derpp.py``).
 """
 
 from typing import Any
@@ -42,6 +45,11 @@ class DERpp(Learner):
         replay_batch_size: int = Field(default=128, ge=1, description="of each of the two draws")
         alpha: float = Field(default=0.3, ge=0)
         beta: float = Field(default=0.5, ge=0)
+        all_logits: bool = Field(
+            default=True,
+            description="cross-entropies over the classes of the whole stream, as released, or "
+            "over those seen so far",
+        )
 
     hp: Any
 
@@ -57,15 +65,20 @@ class DERpp(Learner):
         self.task, self.seen = task, task.seen_classes
         self.optimiser = torch.optim.Adam(self.net.parameters(), lr=self.hp.lr)
 
+    @property
+    def width(self) -> int:
+        """How many logits, from the first on, the cross-entropies run over."""
+        return self.setting.stream.n_classes if self.hp.all_logits else self.seen
+
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         self.net.train()
         logits = self.net(batch.images)
-        loss = F.cross_entropy(logits[:, : self.seen], batch.labels)
+        loss = F.cross_entropy(logits[:, : self.width], batch.labels)
         if len(self.buffer):
             images, kept = self.draw()
             loss = loss + self.hp.alpha * F.mse_loss(self.net(images), kept["logits"])
             images, kept = self.draw()
-            again = self.net(images)[:, : self.seen]
+            again = self.net(images)[:, : self.width]
             loss = loss + self.hp.beta * F.cross_entropy(again, kept["labels"])
         self.optimiser.zero_grad()
         loss.backward()

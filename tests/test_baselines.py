@@ -317,7 +317,10 @@ def learned(kind: type[Learner], stream: TaskStream, **hp: Any) -> State:
 
 @pytest.mark.parametrize(
     "reduced",
-    [partial(learned, LwF, weight=0.0), partial(learned, DERpp, alpha=0, beta=0, buffer=0)],
+    [
+        partial(learned, LwF, weight=0.0),
+        partial(learned, DERpp, alpha=0, beta=0, buffer=0, all_logits=False),
+    ],
 )
 def test_without_its_own_terms_it_is_fine_tuning(
     reduced: Callable[[TaskStream], State], stream: TaskStream
