@@ -10,9 +10,14 @@ BMVC 2024 (arXiv 2407.15793), Sec. 3. No image goes through a network that learn
 
 A class's text has two context tokens: a vector of its own, and one that a small network makes of
 the class name's own text feature. The contexts of all classes seen learn in every task.
+
+Two choices follow the released code (mammoth, ``models/cgil.py``, ``models/cgil_utils``) and have a
+switch for what a reader would expect: the network's batch norms stay in evaluation mode with the
+mean 0 and variance 1 that they start with, and a posterior sample's noise is multiplied by the
+variance.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +29,7 @@ from starprompt.backbones.text_prompts import encode_with_contexts
 from starprompt.continual.learner import BaseHyperparameters, Learner
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
-from starprompt.errors import DivergedError
+from starprompt.errors import DivergedError, UserError
 from starprompt.replay.feature_replay import shuffled_batches
 from starprompt.replay.vae import FeatureVAE
 
@@ -32,20 +37,27 @@ from starprompt.replay.vae import FeatureVAE
 CONTEXT_STD = 0.02
 
 
-def context_network(dim: int, width: int) -> nn.Sequential:
-    """From text features (n, dim) to context vectors (n, width)."""
+def context_network(dim: int, width: int, batch_statistics: bool) -> nn.Sequential:
+    """From text features (n, dim) to context vectors (n, width), in evaluation mode.
+
+    Its batch norms use mean 0 and variance 1, or with ``batch_statistics`` those of the n.
+    """
+
+    def norm(n: int) -> nn.BatchNorm1d:
+        return nn.BatchNorm1d(n, track_running_stats=not batch_statistics)
+
     return nn.Sequential(
         nn.Linear(dim, dim),
-        nn.BatchNorm1d(dim, track_running_stats=False),
+        norm(dim),
         nn.SELU(),
         nn.Linear(dim, dim),
-        nn.BatchNorm1d(dim, track_running_stats=False),
+        norm(dim),
         nn.SELU(),
         nn.Linear(dim, width),
-        nn.BatchNorm1d(width, track_running_stats=False),
+        norm(width),
         nn.SELU(),
         nn.Linear(width, width),
-    )
+    ).eval()
 
 
 class CGIL(Learner):
@@ -62,6 +74,16 @@ class CGIL(Learner):
         align_lr: float = Field(default=0.05, gt=0)
         align_samples: int = Field(default=256, ge=1, description="drawn of each class an epoch")
         align_batch_size: int = Field(default=128, ge=1)
+        batch_statistics: bool = Field(
+            default=False,
+            description="batch norms of the context network normalise over the classes seen; as "
+            "released they keep mean 0 and variance 1",
+        )
+        posterior_noise: Literal["variance", "deviation"] = Field(
+            default="variance",
+            description="what multiplies a posterior sample's noise: the variance, as released, or "
+            "the standard deviation",
+        )
 
     train_inputs: ClassVar[tuple[str, ...]] = ("features",)
     test_inputs: ClassVar[tuple[str, ...]] = ("features",)
@@ -75,12 +97,16 @@ class CGIL(Learner):
         self.texts = self.clip.prompt_tokens(names)
         self.names = self.clip.encode_texts([f"a photo of a {name}" for name in names])
         width = self.clip.text_width
-        self.net = nn.ModuleDict({"network": context_network(self.clip.dim, width)})
+        network = context_network(self.clip.dim, width, self.hp.batch_statistics)
+        self.net = nn.ModuleDict({"network": network})
         self.contexts = nn.Parameter(CONTEXT_STD * torch.randn(len(names), width))
         self.net.register_parameter("contexts", self.contexts)
         self.net.to(setting.device)
         self.generators = nn.ModuleList(
-            FeatureVAE(self.clip.dim, self.hp.vae_hidden, self.hp.vae_latent) for _ in names
+            FeatureVAE(
+                self.clip.dim, self.hp.vae_hidden, self.hp.vae_latent, self.hp.posterior_noise
+            )
+            for _ in names
         ).to(setting.device)
         self.keys = torch.zeros(len(names), self.clip.dim, device=setting.device)
         self.losses: list[Tensor] = []
@@ -88,6 +114,18 @@ class CGIL(Learner):
 
     def begin_task(self, task: Task) -> None:
         self.seen = task.seen_classes
+        counts = task.train.labels.bincount(minlength=self.seen)[task.past_classes :]
+        name = self.setting.stream.class_names[task.past_classes + int(counts.argmin())]
+        if int(counts.min()) < 2:
+            raise UserError(
+                f"CGIL can't learn a generator of {name!r}, which has {int(counts.min())} training "
+                "image: it takes two; leave the class out or choose another method."
+            )
+        if self.hp.batch_statistics and self.seen < 2:
+            raise UserError(
+                "CGIL's batch_statistics need two classes in the first task; write "
+                "batch_statistics: false, as released, or a larger first task."
+            )
 
     def end_task(self, task: Task) -> None:
         features = task.train.features("clip")
@@ -114,22 +152,29 @@ class CGIL(Learner):
         for _ in range(self.hp.align_epochs):
             drawn = torch.stack([own.sample(self.hp.align_samples) for own in generators])
             for features, labels in shuffled_batches(drawn, self.hp.align_batch_size):
-                images = F.normalize(features, dim=-1)
-                logits = self.clip.logit_scale * images @ self.class_features().T
-                loss = F.cross_entropy(logits, labels)
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                self.losses.append(loss.detach())
+                self.losses.append(self._align_step(optimiser, features, labels))
         if not bool(torch.stack(self.losses).isfinite().all()):
             raise DivergedError(
                 "CGIL's loss on drawn features became infinite; lower its align_lr."
             )
 
+    def _align_step(
+        self, optimiser: torch.optim.Optimizer, features: Tensor, labels: Tensor
+    ) -> Tensor:
+        """One step on drawn features; the loss before it."""
+        loss = F.cross_entropy(self.logits(features, self.class_features()), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        return loss.detach()
+
+    def logits(self, features: Tensor, keys: Tensor) -> Tensor:
+        """(B, n) of image features (B, d) and unit text features (n, d)."""
+        return self.clip.logit_scale * F.normalize(features, dim=-1) @ keys.T
+
     def predict(self, batch: Batch) -> Tensor:
         assert batch.clip is not None
-        images = F.normalize(batch.clip, dim=-1)
-        return self.clip.logit_scale * images @ self.keys[: self.seen].T
+        return self.logits(batch.clip, self.keys[: self.seen])
 
     def state_dict(self) -> dict[str, Tensor]:
         generators = nn.ModuleList(list(self.generators)[: self.seen])

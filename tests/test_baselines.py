@@ -1,11 +1,9 @@
 """Every competitor as a learner, on some real scans and the tiny pair."""
 
 import copy
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +11,9 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from small_stream import SPEC, check_stopping_within, learn, make, small_stream
 from torch import Tensor
 
-import baselines.slca
 from baselines.attriclip import AttriCLIP
 from baselines.cgil import CGIL
 from baselines.clip_zero_shot import ClipZeroShot
@@ -38,9 +34,8 @@ from starprompt.continual.evaluation import evaluate
 from starprompt.continual.learner import Learner
 from starprompt.data.batch import Batch
 from starprompt.data.stream import TaskStream
-from starprompt.errors import UserError
+from starprompt.errors import DivergedError, UserError
 
-GOLDEN = Path(__file__).parent / "golden" / "official-a"
 State = dict[str, Tensor]
 
 
@@ -88,7 +83,11 @@ CASES = {
         SLCA,
         {**QUICK, "milestones": (3,), "align_epochs": 1, "align_samples": 16},
         [whole("net.vit.blocks"), rows("net.head.weight", 2, 4), rows("aligned.weight", 0, 4)],
-        [rows("gaussians.means gaussians.covariances", 0, 2)],
+        [
+            rows("gaussians.means gaussians.covariances", 0, 2),
+            rows("net.head.weight net.head.bias", 0, 2),
+            rows("net.head.weight net.head.bias", 4, 10),
+        ],
     ),
     "linear-probe": Case(
         LinearProbe,
@@ -420,29 +419,24 @@ def test_coda_prompts_components_start_orthonormal_in_every_task(stream: TaskStr
             assert float((own[layer].detach() @ F.normalize(past, dim=-1).T).abs().max()) < 1e-5
 
 
-def test_slcas_alignment_is_the_golden_one(
-    stream: TaskStream, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    t = load_file(GOLDEN.with_suffix(".safetensors"))
-    numbers = json.loads(GOLDEN.with_suffix(".json").read_text())
-    batches = list(zip(t["align.features"], t["align.labels"], strict=True))
-    monkeypatch.setattr(baselines.slca, "shuffled_batches", lambda *_: iter(batches))
-    learner = build(
-        "slca",
-        stream,
-        align_epochs=1,
-        align_lr=numbers["align.lr"],
-        align_momentum=0.0,
-        weight_decay=0.0,
-    )
-    learn(learner, stream.tasks[0])
-    head = torch.nn.Linear(*reversed(t["vit.head.weight"].shape))
-    head.load_state_dict({"weight": t["vit.head.weight"], "bias": t["vit.head.bias"]})
-    learner.net.head, learner.seen = head, 6
-    learner._align()
-    torch.testing.assert_close(learner.head_for_prediction.weight, t["align.head.weight"])
-    torch.testing.assert_close(learner.head_for_prediction.bias, t["align.head.bias"])
-    assert torch.equal(learner.net.head.weight, t["vit.head.weight"]), "the head is not restored"
+def test_slcas_means_shrink_and_its_head_is_restored(stream: TaskStream) -> None:
+    """Task t of T draws around its means times 0.9 + 0.1 (t + 1) / T."""
+    learner = build("slca", stream)
+    for task in stream.tasks[:2]:
+        learn(learner, task)
+    means = learner.gaussians.means
+    factor = torch.tensor([0.95, 0.95, 1.0, 1.0])[:, None]
+    torch.testing.assert_close(learner.shrunk_gaussians().means, means * factor)
+    unaligned = learner.net.head.weight.clone()
+    assert not torch.equal(learner.head_for_prediction.weight, unaligned)
+    learner.begin_task(stream.tasks[2])
+    assert torch.equal(learner.head_for_prediction.weight, unaligned)
+
+
+def test_slca_says_in_a_sentence_that_it_diverged(stream: TaskStream) -> None:
+    learner = build("slca", stream, lr=1e12, epochs=1)
+    with pytest.raises(DivergedError, match=r"SLCA's features became .* lower its lr"):
+        learn(learner, stream.tasks[0])
 
 
 @pytest.mark.parametrize("name", ["l2p", "dualprompt"])
@@ -566,3 +560,31 @@ def test_a_text_that_no_longer_fits_is_refused(stream: TaskStream) -> None:
     learner = build("attriclip", stream, tokens=12)
     with pytest.raises(UserError, match=r"36 context tokens make a text of .* reads 40"):
         learn(learner, stream.tasks[0])
+
+
+def test_cgil_learns_a_first_task_of_one_class() -> None:
+    single = small_stream([1, 4, 5])
+    learner = build("cgil", single)
+    learn(learner, single.tasks[0])
+    assert bool(learner.predict(images_of(learner, single, 0)).isfinite().all())
+    learner = build("cgil", single, batch_statistics=True)
+    with pytest.raises(UserError, match="batch_statistics need two classes"):
+        learn(learner, single.tasks[0])
+
+
+def test_cgil_refuses_a_class_of_one_image_by_its_name(stream: TaskStream) -> None:
+    learner = build("cgil", stream)
+    task = stream.tasks[0]
+    few = copy.copy(task.train)
+    few.labels = torch.tensor([0] * 5 + [1])
+    with pytest.raises(UserError, match=f"generator of '{stream.info.class_names[1]}'"):
+        learner.begin_task(replace(task, train=few))
+
+
+def test_cgils_switches_change_what_it_learns(stream: TaskStream) -> None:
+    released = build("cgil", stream)
+    learn(released, stream.tasks[0])
+    for switch in ({"batch_statistics": True}, {"posterior_noise": "deviation"}):
+        other = build("cgil", stream, **switch)
+        learn(other, stream.tasks[0])
+        assert not torch.equal(other.keys, released.keys)

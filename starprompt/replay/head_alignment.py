@@ -34,15 +34,11 @@ def align_head(
     batches: Iterable[tuple[Tensor, Tensor]],
     lr: float,
     seen: int,
-    momentum: float = 0.0,
-    weight_decay: float = 0.0,
 ) -> Tensor:
-    """Train ``head`` in place on replayed (features, labels) batches by SGD, plain by default.
+    """Train ``head`` in place on replayed (features, labels) batches by plain SGD.
 
     Returns the losses of all steps, (steps,).
     """
-    optimiser = torch.optim.SGD(
-        head.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay
-    )
+    optimiser = torch.optim.SGD(head.parameters(), lr=lr)
     losses = [align_step(head, optimiser, x, y, seen) for x, y in batches]
     return torch.stack(losses) if losses else torch.zeros(0)

@@ -1,23 +1,34 @@
-"""A small variational autoencoder that remembers a class by its features (Kingma & Welling 2014).
+"""A small variational autoencoder of one class's features (Kingma & Welling 2014).
 
 Sizes, standardisation and schedule follow the generative latent replay of Frascaroli et al. 2024
-(arXiv 2407.15793), whose released code has one such network a class.
+(arXiv 2407.15793), whose released code (mammoth, ``models/cgil_utils/vae.py``) has one per class.
 """
 
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 
 class FeatureVAE(nn.Module):
-    """Encoder and decoder of two hidden layers each; samples come in the features' own units."""
+    """Encoder and decoder of two hidden layers each; samples come in the features' own units.
+
+    posterior_noise  what multiplies the noise of a posterior sample: "variance", exp(log variance),
+                     as released; "deviation", its square root, as in the textbook
+    """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, dim: int, hidden: int, latent: int) -> None:
+    def __init__(
+        self,
+        dim: int,
+        hidden: int,
+        latent: int,
+        posterior_noise: Literal["variance", "deviation"] = "variance",
+    ) -> None:
         super().__init__()
+        self.log_variance_factor = 1.0 if posterior_noise == "variance" else 0.5
         self.latent = latent
         self.encoder = nn.Sequential(
             nn.Linear(dim, hidden),
@@ -38,10 +49,14 @@ class FeatureVAE(nn.Module):
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("scale", torch.ones(dim))
 
-    def loss(self, standardised: Tensor) -> Tensor:
-        """Negative evidence bound of features (B, dim), nats a sample, constants left out."""
+    def loss(self, standardised: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Negative evidence bound of features (B, dim), nats per sample, constants left out.
+
+        noise (B, latent) of the posterior samples; drawn where it is None.
+        """
         mean, log_variance = self.encoder(standardised).chunk(2, dim=-1)
-        drawn = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+        noise = torch.randn_like(mean) if noise is None else noise
+        drawn = mean + noise * (self.log_variance_factor * log_variance).exp()
         reconstruction = 0.5 * (self.decoder(drawn) - standardised).square().sum(dim=-1)
         divergence = 0.5 * (log_variance.exp() + mean.square() - 1 - log_variance).sum(dim=-1)
         return (reconstruction + divergence).mean()
@@ -75,5 +90,8 @@ class FeatureVAE(nn.Module):
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
         """(n, dim) features drawn from the class."""
-        drawn = torch.randn(n, self.latent, device=self.mean.device)
-        return cast(Tensor, self.decoder(drawn)) * self.scale + self.mean
+        return self.decoded(torch.randn(n, self.latent, device=self.mean.device))
+
+    def decoded(self, latents: Tensor) -> Tensor:
+        """(n, dim) features, in their own units, of latents (n, latent)."""
+        return cast(Tensor, self.decoder(latents)) * self.scale + self.mean
