@@ -151,9 +151,7 @@ def fresh_learner(
         )
         learner: Any = StarPrompt(StarPrompt.Hyperparameters(**hp), setting)
         learner.keys.reveal(classes)
-    everything = learner.keys
-    # The folder is gone; all keys were read before.
-    learner.keys = SimpleNamespace(reveal=lambda seen: None, upto=everything.upto)
+    learner.keys.reveal = lambda seen: None  # the folder is gone; all keys were read before
     return learner
 
 
@@ -212,9 +210,9 @@ def main() -> None:
         batch_size=options.batch,
     )
     with torch.no_grad():  # both from the same start
-        ours.net.pool.prompts.copy_(torch.stack([p.detach() for p in reference.prompts]))
-        ours.net.pool.query_weights.copy_(torch.stack([w.detach() for w in reference.weights]))
-        ours.net.head.load_state_dict(reference.head.state_dict())
+        ours.pool.prompts.copy_(torch.stack([p.detach() for p in reference.prompts]))
+        ours.pool.query_weights.copy_(torch.stack([w.detach() for w in reference.weights]))
+        ours.head.load_state_dict(reference.head.state_dict())
     ours.begin_task(SimpleNamespace(past_classes=past, seen_classes=CLASSES))
 
     size = ours.setting.stream.image_size

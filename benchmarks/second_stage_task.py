@@ -226,7 +226,7 @@ def main() -> None:
     )
     for task in stream.tasks[:TASK]:  # the past, without its training
         learner.begin_task(task)
-        learner.net.pool.end_task()
+        learner.pool.end_task()
         learner._remember(task)
     ours = our_task(learner, stream)
     their_task = ReferenceTask(reference, stream, data)

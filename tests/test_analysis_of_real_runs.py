@@ -173,7 +173,7 @@ def test_being_looked_at_changes_nothing(stream: TaskStream, runs: Path) -> None
 def test_norms_are_those_of_what_is_added(stream: TaskStream) -> None:
     """A residual after attention has its own norm; in the values it goes through W_o; a prefix of
     values that no key asks for adds nothing."""
-    vit = make(StarPrompt, stream, key_source="template").net.vit
+    vit = make(StarPrompt, stream, key_source="template").vit
     images, vector = torch.rand(3, 3, 64, 64), torch.randn(3, vit.dim)
     after, _ = vit.injected_norms(images, [Residual(vector, "post_attention")] * vit.depth)
     assert after == pytest.approx([float(vector.norm(dim=-1).mean())] * vit.depth, rel=1e-4)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from starprompt.method import diagnosis
+from starprompt.continual import kept_features as kept_module
 from starprompt.replay.buffers import BalancedBuffer, ReservoirBuffer, SampleBuffer
 from starprompt.replay.statistics import ClassGaussians, by_class
 from starprompt.replay.vae import FeatureVAE
@@ -139,8 +139,8 @@ def test_of_every_class_the_first_few_features_are_kept(labels: list[int], few: 
     of = torch.tensor(labels)
     features = torch.arange(len(labels), dtype=torch.float32)[:, None]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(diagnosis, "KEPT_A_CLASS", few)
-        kept = diagnosis.kept_features("train", features, of)
+        patch.setattr(kept_module, "KEPT_PER_CLASS", few)
+        kept = kept_module.kept_features("train", features, of)
     expected = [i for i, y in enumerate(labels) if labels[:i].count(y) < few]
     assert kept["train.features"][:, 0].tolist() == expected
     assert kept["train.labels"].tolist() == [labels[i] for i in expected]

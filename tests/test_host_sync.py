@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from starprompt.data.batch import Batch, Normalisation
 from starprompt.data.stream import TaskStream
+from starprompt.method.keys import LearnedKeys
 from starprompt.method.starprompt import StarPrompt
 
 META = torch.device("meta")
@@ -54,11 +55,12 @@ def on_meta(stream: TaskStream, **hp: Any) -> tuple[Any, Batch]:
     learner: Any = make(StarPrompt, stream, **options)
     (batch,) = stream.tasks[1].train.batches(48, inputs=("images", "features"))
     learner.begin_task(stream.tasks[0])
-    learner.net.pool.end_task()
+    learner.pool.end_task()
     learner.clip.to(META)
-    learner.net.to(META)
-    if learner.keys is None:
-        learner.free_keys = torch.nn.Parameter(learner.free_keys.to(META))
+    for module in (learner.vit, learner.pool, learner.head):
+        module.to(META)
+    if isinstance(learner.keys, LearnedKeys):
+        learner.keys.free = torch.nn.Parameter(learner.keys.free.to(META))
     else:
         learner.keys._keys = learner.keys._keys.to(META)
     learner.begin_task(stream.tasks[1])
@@ -77,7 +79,7 @@ def test_a_step_brings_nothing_to_the_host(
     with NoCopies():
         losses = learner.train_step(batch)
     assert {loss.device for loss in losses.values()} == {META}
-    assert learner.net.pool.prompt.grad.device == META
+    assert learner.pool.prompt.grad.device == META
 
 
 @pytest.mark.parametrize(

@@ -97,51 +97,7 @@ def test_the_formula_holds_at_full_size() -> None:
     compare("vit_base_patch16_224/random", "value", "float32")
 
 
-# --- micro-batches
-
-
-def doubled(learner: Any, batch: Batch, labels: Tensor) -> Batch:
-    """Learner and batch in float64."""
-    learner.net.double()
-    keys = learner.seen_keys().double()
-    learner.seen_keys = lambda: keys
-    assert batch.images is not None and batch.query is not None
-    return Batch(batch.ids, labels, batch.images.double(), None, batch.query.double())
-
-
-@pytest.mark.parametrize("size", [1, 5, 8])
-@pytest.mark.parametrize("form", FORMS)
-def test_micro_batches_add_up_to_the_batch(form: str, size: int, stream: TaskStream) -> None:
-    options = {**STAR, "injection": form, "query": "clean", "key_source": "template"}
-    learner: Any = make(StarPrompt, stream, **options)
-    learner.begin_task(stream.tasks[0])
-    learner.end_task(stream.tasks[0])
-    learner.begin_task(stream.tasks[1])  # a past, so that there is orthogonality
-    (batch,) = stream.tasks[1].train.batches(48, inputs=learner.train_inputs)
-    batch = doubled(learner, batch.split(16)[1], batch.split(16)[1].labels)
-    parameters = learner.net.parameters_of_task()
-    outcomes = []
-    for micro_batch in (None, size):
-        learner.micro_batch = micro_batch
-        learner.optimiser.zero_grad()
-        losses = learner.gradients(batch)
-        outcomes.append([*losses.values(), *(p.grad.clone() for p in parameters)])
-    assert outcomes[0][2] > 0, "orthogonality"
-    for whole, split in zip(*outcomes, strict=True):
-        assert float((split - whole).norm()) <= 1e-6 * float(whole.norm())
-
-
-def test_learned_keys_get_the_whole_batchs_gradient(stream: TaskStream) -> None:
-    learner: Any = make(StarPrompt, stream, key_source="learned", **STAR)
-    learner.begin_task(stream.tasks[0])
-    (batch,) = stream.tasks[0].train.batches(48, inputs=learner.train_inputs)
-    gradients = []
-    for micro_batch in (None, 7):
-        learner.micro_batch = micro_batch
-        learner.optimiser.zero_grad()
-        learner.gradients(batch)
-        gradients.append(learner.free_keys.grad.clone())
-    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-6)
+# --- the parts
 
 
 def test_a_batch_is_split_in_order() -> None:

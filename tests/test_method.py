@@ -10,6 +10,8 @@ from safetensors.torch import save_file
 from small_stream import check_stopping_within, learn, make, small_stream
 from torch import Tensor
 
+from starprompt.continual.evaluation import evaluate
+from starprompt.continual.kept_features import kept_features
 from starprompt.continual.learner import Learner
 from starprompt.data.batch import Batch
 from starprompt.data.stream import TaskData, TaskStream
@@ -220,20 +222,20 @@ def test_only_the_tasks_own_prompts_and_the_head_learn(stream: TaskStream, keys:
     learner = build(StarPrompt, stream, keys)
     frozen = {
         name: tensor.clone()
-        for module in (learner.net.vit, learner.clip)
+        for module in (learner.vit, learner.clip)
         for name, tensor in module.state_dict().items()
     }
-    start = learner.net.pool.prompts.clone()
+    start = learner.pool.prompts.clone()
     learn(learner, stream.tasks[0])
-    prompts = learner.net.pool.prompts.clone()
-    weights = learner.net.pool.query_weights.clone()
+    prompts = learner.pool.prompts.clone()
+    weights = learner.pool.query_weights.clone()
     learn(learner, stream.tasks[1])
-    pool = learner.net.pool
+    pool = learner.pool
     assert torch.equal(pool.prompts[:, :2], prompts[:, :2])
     assert torch.equal(pool.query_weights[:, :2], weights[:, :2])
     assert torch.equal(pool.prompts[:, 4:], start[:, 4:])
     assert not torch.equal(pool.prompts[:, 2:4], start[:, 2:4])
-    for module in (learner.net.vit, learner.clip):
+    for module in (learner.vit, learner.clip):
         for name, tensor in module.state_dict().items():
             assert torch.equal(tensor, frozen[name]), name
 
@@ -243,13 +245,13 @@ def test_the_head_is_aligned_from_the_second_task_and_restored(
 ) -> None:
     learner = build(StarPrompt, stream, keys)
     learn(learner, stream.tasks[0])
-    assert learner.head_for_prediction is learner.net.head
+    assert learner.aligned_head is learner.head
     learn(learner, stream.tasks[1])
-    raw = learner.net.head.weight.detach().clone()
-    assert not torch.equal(learner.head_for_prediction.weight, raw)
+    raw = learner.head.weight.detach().clone()
+    assert not torch.equal(learner.aligned_head.weight, raw)
     learner.begin_task(stream.tasks[2])
-    assert learner.head_for_prediction is learner.net.head
-    assert torch.equal(learner.net.head.weight, raw)
+    assert learner.aligned_head is learner.head
+    assert torch.equal(learner.head.weight, raw)
 
 
 def test_what_was_chosen_is_told(stream: TaskStream, keys: Path) -> None:
@@ -259,9 +261,9 @@ def test_what_was_chosen_is_told(stream: TaskStream, keys: Path) -> None:
     (batch,) = stream.test_tasks[0].batches(64, inputs=learner.test_inputs)
     learner.predict(batch)
     chosen, similarity = learner.last_selection.chosen, learner.last_selection.similarity
-    assert chosen.shape == similarity.shape == (12, learner.net.vit.depth)
+    assert chosen.shape == similarity.shape == (12, learner.vit.depth)
     assert int(chosen.max()) < 4
-    pool = learner.net.pool
+    pool = learner.pool
     of_past, of_current = pool.similarities(batch.query, learner.keys.upto(4))
     every = torch.cat([of_past, of_current], dim=-1)
     assert torch.equal(every.argmax(-1), chosen)
@@ -272,19 +274,19 @@ def test_what_was_chosen_is_told(stream: TaskStream, keys: Path) -> None:
 def test_hand_written_keys_are_constant(source: str, stream: TaskStream) -> None:
     learner: Any = make(StarPrompt, stream, None, key_source=source, **SECOND)
     learn(learner, stream.tasks[0])
-    before = learner.seen_keys().clone()
+    before = learner.keys.upto(learner.seen).clone()
     learn(learner, stream.tasks[1])
-    assert torch.equal(learner.seen_keys()[:2], before)
+    assert torch.equal(learner.keys.upto(learner.seen)[:2], before)
 
 
 def test_learned_keys_drift(stream: TaskStream) -> None:
     """Free keys go on learning after their own task, past ones through the images they attract."""
     learner: Any = make(StarPrompt, stream, None, key_source="learned", **SECOND)
     learn(learner, stream.tasks[0])
-    before = learner.seen_keys().clone()
+    before = learner.keys.upto(learner.seen).clone()
     losses = learn(learner, stream.tasks[1])
     assert losses
-    assert not torch.equal(learner.seen_keys()[2:4], before[:2])
+    assert not torch.equal(learner.keys.upto(learner.seen)[2:4], before[:2])
     assert set(learner.state_dict()) >= {"free_keys"}
 
 
@@ -302,25 +304,25 @@ def test_clean_queries_read_the_cache_alone(
     learner.predict(batch)
 
 
-def test_what_was_tested_does_not_go_through_the_networks_again(
+def test_test_images_go_through_the_networks_once(
     stream: TaskStream, keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who looks at the learner after a test finds the features of that test."""
+    """The evaluation keeps the features of the task's own test images; diagnostics asks none."""
     learner = build(StarPrompt, stream, keys)
+    for task in stream.tasks[:2]:
+        learn(learner, task)
     task = stream.tasks[1]
-    for learned in stream.tasks[:2]:
-        learn(learner, learned)
-    alone = learner.diagnostics(task)
-    learner.begin_task(task)
-    learner.net.pool.end_task()
-    for batch in TaskData.together(stream.test_tasks[:2]).batches(5, inputs=learner.test_inputs):
-        learner.predict(batch)
+    (batch,) = task.test.batches(64, inputs=learner.test_inputs)
+    learner.predict(batch)
+    alone = kept_features("test", learner.last_features, batch.labels)
+    kept = evaluate(learner, task, stream.test_tasks, where="test", progress=False).features
+    assert kept.keys() == alone.keys()
+    assert torch.equal(kept["test.labels"], alone["test.labels"])
+    torch.testing.assert_close(kept["test.features"], alone["test.features"], rtol=0, atol=2e-3)
+    assert learner.last_features is None, "nothing is kept that nobody asks for"
 
     def refuse(batch: Batch) -> Tensor:
-        raise AssertionError("an image was tested again")
+        raise AssertionError("an image was predicted again")
 
     monkeypatch.setattr(learner, "predict", refuse)
-    found = learner.diagnostics(task)
-    assert torch.equal(found["test.labels"], alone["test.labels"])
-    torch.testing.assert_close(found["test.features"], alone["test.features"], rtol=0, atol=2e-3)
-    assert learner.tested is None, "nothing is kept that nobody asks for"
+    assert not {"test.features", "test.labels"} & learner.diagnostics(task).keys()

@@ -1,13 +1,14 @@
 """How a learner is tested after each task: on every task all of whose classes it has seen."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from starprompt.continual.kept_features import kept_features
 from starprompt.continual.learner import Learner, Selection
 from starprompt.continual.recording import prediction_table, selection_table
 from starprompt.data.stream import Task, TaskData
@@ -21,11 +22,15 @@ BATCH_SIZE = 128
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One row of the accuracy matrix (percent, None where unseen) and the rows behind it."""
+    """One row of the accuracy matrix (percent, None where unseen) and the rows behind it.
+
+    features  a sample of the features of the task's own test images, where the method has any
+    """
 
     accuracy: list[float | None]
     predictions: list[pa.Table]
     selections: list[pa.Table]
+    features: dict[str, Tensor] = field(default_factory=dict)
 
 
 @torch.no_grad()
@@ -59,6 +64,10 @@ def evaluate(
     with bar:
         together = type(tests[0]).together(tests)
         whole = _answer(learner, together, task.seen_classes, where, bar)
+        if whole.features is not None:
+            own = whole.labels >= task.past_classes
+            own_labels = whole.labels[own]
+            result.features.update(kept_features("test", whole.features[own], own_labels))
         answers = whole.parts(map(len, tests))
         for index, known in enumerate(seen):
             if not known:
@@ -86,13 +95,15 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Answer:
-    """What a learner says to one test task, on the CPU: (N,) each, selection (N, L)."""
+    """What a learner says to N test images, on the CPU: (N,) each, selection (N, L), features
+    (N, D) of all images together alone."""
 
     ids: Tensor
     labels: Tensor
     predictions: Tensor
     scores: Tensor
     selection: Selection | None
+    features: Tensor | None = None
 
     def parts(self, lengths: Iterable[int]) -> "Iterator[_Answer]":
         """The answers to so many images each, in order."""
@@ -118,11 +129,12 @@ class _Answer:
 def _answer(learner: Learner, test: TaskData, seen: int, where: str, bar: tqdm) -> _Answer:
     ids, labels, predictions, scores = [], [], [], []
     selections: list[Selection] = []
+    features: list[Tensor] = []
     size = max(BATCH_SIZES.get(learner.setting.device.type, BATCH_SIZE), learner.batch_size)
     if learner.micro_batch is not None:  # memory is short
         size = learner.batch_size
     for batch in test.batches(size, inputs=learner.test_inputs):
-        learner.last_selection = None
+        learner.last_selection = learner.last_features = None
         logits = learner.predict(batch)
         if logits.shape != (len(batch), seen):
             raise UserError(
@@ -136,6 +148,8 @@ def _answer(learner: Learner, test: TaskData, seen: int, where: str, bar: tqdm) 
         scores.append(score)
         if learner.last_selection is not None:
             selections.append(learner.last_selection)
+        if learner.last_features is not None:
+            features.append(learner.last_features)
         bar.update(len(batch))
     all_scores = _gather(scores)
     if not bool(all_scores.isfinite().all()):  # -inf may rule a class out; NaN rules nothing
@@ -152,7 +166,11 @@ def _answer(learner: Learner, test: TaskData, seen: int, where: str, bar: tqdm) 
             similarity=_gather([selection.similarity for selection in selections]),
             weight=_gather(weights) if weights else None,
         )
-    return _Answer(_gather(ids), _gather(labels), _gather(predictions), all_scores, chosen)
+    learner.last_features = None
+    return _Answer(
+        *(_gather(ids), _gather(labels), _gather(predictions), all_scores, chosen),
+        _gather(features) if features else None,
+    )
 
 
 def _gather(parts: list[Tensor]) -> Tensor:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from starprompt.continual.memory import MemoryNeed, MicroBatch, need_of_modules
+from starprompt.continual.micro_batches import backward
 from starprompt.continual.under_way import (
     load_optimiser_state,
     load_schedule_state,
@@ -86,6 +87,8 @@ class Learner(ABC):
     hp: Any
     setting: Setting
     last_selection: Selection | None = field(default=None, init=False)
+    #: features (B, D) that the last ``predict`` classified; None: the method has none to analyse
+    last_features: Tensor | None = field(default=None, init=False)
     #: images of a batch at a time, where memory is short; None: the whole batch
     micro_batch: int | None = field(default=None, init=False)
 
@@ -95,7 +98,8 @@ class Learner(ABC):
     test_inputs: ClassVar[tuple[str, ...]] = ("images",)
     #: whether training images are augmented
     augment: ClassVar[bool] = True
-    #: whether ``train_step`` can work through its batch ``micro_batch`` images at a time
+    #: whether ``loss`` is a mean over images plus terms without images, and ``train_step`` takes
+    #: its gradient ``micro_batch`` images at a time
     splits_batches: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -120,9 +124,20 @@ class Learner(ABC):
     def begin_epoch(self, epoch: int) -> None:  # noqa: B027 - an empty hook, on purpose
         """Before each epoch of the current task: set the learning rate."""
 
-    def train_step(self, batch: Batch) -> dict[str, Tensor]:
-        """One update. Returns scalar tensors still on the device; "loss" is among them."""
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Scalars by name, on the device; "loss" is the one that ``train_step`` minimises."""
         raise NotImplementedError(f"{type(self).__name__} has epochs but no train_step")
+
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+        """One update: by default ``self.optimiser`` minimises ``loss``.
+
+        Returns scalar tensors still on the device; "loss" is among them.
+        """
+        optimiser: torch.optim.Optimizer = self.optimiser  # type: ignore[attr-defined]
+        optimiser.zero_grad()
+        losses = backward(self.loss, batch, self.micro_batch)
+        optimiser.step()
+        return losses
 
     def end_task(self, task: Task) -> None:  # noqa: B027 - an empty hook, on purpose
         """After a task's last step: fit statistics, replay, align."""
@@ -131,7 +146,8 @@ class Learner(ABC):
     def predict(self, batch: Batch) -> Tensor:
         """(B, classes seen so far) logits, float32; no task identity is given.
 
-        A method that selects prompts leaves what it chose in ``last_selection``.
+        A method that selects prompts leaves what it chose in ``last_selection``; one that
+        classifies features leaves them in ``last_features``, of which the evaluation keeps some.
         """
 
     def task_state(self) -> dict[str, Tensor] | None:

@@ -144,7 +144,8 @@ def _learn_all(
         evaluation = evaluate(learner, task, stream.test_tasks, where=where, progress=loop.progress)
         times.evaluate = time.perf_counter() - started
         peak_memory = devices.peak_memory_bytes(device)
-        state, diagnostics = learner.state_dict(), learner.diagnostics(task)
+        state = learner.state_dict()
+        diagnostics = evaluation.features | learner.diagnostics(task)
         parameters = dict(learner.parameter_counts())
         if task is stream.tasks[-1]:
             parameters["operations"] = forward_operations(learner, stream.test_tasks[0])

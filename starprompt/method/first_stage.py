@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from starprompt.continual.learner import BaseHyperparameters, Learner
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
-from starprompt.method.diagnosis import kept_features
+from starprompt.method.diagnostics import first_stage_diagnostics
+from starprompt.method.memory import first_stage_parameters
 from starprompt.replay.feature_replay import replay_epoch
 from starprompt.replay.mixture import Mixtures, fit_mixtures
 from starprompt.replay.statistics import by_class
@@ -57,6 +58,8 @@ class FirstStage(Learner):
     augment: ClassVar[bool] = False
 
     hp: Any
+    diagnostics = first_stage_diagnostics
+    parameter_counts = first_stage_parameters
 
     def setup(self) -> None:
         stream, device = self.setting.stream, self.setting.device
@@ -80,37 +83,38 @@ class FirstStage(Learner):
         embeddings = self.text.with_context(self.context)
         return F.normalize(self.clip.encode_prompts(embeddings, self.text.eot), dim=-1)
 
-    def train_step(self, batch: Batch) -> dict[str, Tensor]:
-        assert batch.clip is not None
-        # Cross-entropy over the current classes alone: past logits would be -inf.
-        images = F.normalize(batch.clip, dim=-1)
-        logits = self.clip.logit_scale * images @ self.current_keys().T
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy over the current classes (past logits would be -inf) + lambda_1 times the
+        orthogonality of contexts (Sec. 3.2)."""
+        logits = self.logits(batch.clip, self.current_keys())
         cross_entropy = F.cross_entropy(logits, batch.labels - self.past)
         orthogonality = context_orthogonality(self.contexts[: self.past], self.context)
         loss = cross_entropy + self.hp.orthogonality * orthogonality
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.optimiser.step()
         return {"loss": loss, "cross_entropy": cross_entropy, "orthogonality": orthogonality}
+
+    def logits(self, features: Tensor | None, keys: Tensor) -> Tensor:
+        """(B, C) tau cos(E_vis(x), w_c) of CLIP's features (B, d) and unit keys (C, d)."""
+        assert features is not None
+        return self.clip.logit_scale * F.normalize(features, dim=-1) @ keys.T
 
     def end_task(self, task: Task) -> None:
         if self.hp.replay:
-            self._remember(task)
-            self._replay()
+            self.fit(task)
+            self.replay()
         with torch.no_grad():
             self.contexts[self.past : self.seen] = self.context
             self.keys[self.past : self.seen] = self.current_keys()
 
-    def _remember(self, task: Task) -> None:
-        """A mixture a class on CLIP's features, not normalised. The released code passes over the
-        images several times, but un-augmented features repeat exactly: one pass says it all."""
+    def fit(self, task: Task) -> None:
+        """A mixture per class on CLIP's features, not normalised (Sec. 3.4). The released code
+        passes over the images several times, but un-augmented features repeat exactly."""
         features = task.train.features("clip")
         labels = task.train.labels.to(features.device)
         of_class = by_class(features, labels, task.current)
         fit = fit_mixtures(of_class, self.hp.components, self.hp.em_iterations)
         self.mixtures.append(fit.mixtures)
 
-    def _replay(self) -> None:
+    def replay(self) -> None:
         """Cross-entropy over all seen classes on drawn features; only current contexts learn."""
         mixtures = Mixtures.concatenate(self.mixtures)
         optimiser = torch.optim.SGD([self.context], lr=self.hp.replay_lr)
@@ -119,24 +123,14 @@ class FirstStage(Learner):
                 mixtures, self.hp.replay_samples, self.hp.replay_batch_size
             ):
                 keys = torch.cat([self.keys[: self.past], self.current_keys()])
-                logits = self.clip.logit_scale * F.normalize(features, dim=-1) @ keys.T
-                loss = F.cross_entropy(logits, labels)
+                loss = F.cross_entropy(self.logits(features, keys), labels)
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
 
     def predict(self, batch: Batch) -> Tensor:
-        assert batch.clip is not None
-        images = F.normalize(batch.clip, dim=-1)
-        return self.clip.logit_scale * images @ self.keys[: self.seen].T
-
-    def diagnostics(self, task: Task) -> dict[str, Tensor]:
-        """Keys of the seen classes and CLIP's own features of the task's images."""
-        found = {"keys": self.keys[: self.seen]}
-        for split, data in (("train", task.train), ("test", task.test)):
-            features = data.features("clip")
-            found |= kept_features(split, features, data.labels.to(features.device))
-        return found
+        self.last_features = batch.clip
+        return self.logits(batch.clip, self.keys[: self.seen])
 
     def state_dict(self) -> dict[str, Tensor]:
         state = {
@@ -155,9 +149,3 @@ class FirstStage(Learner):
         if "mixtures.weights" in state:
             state = {name: tensor.to(device) for name, tensor in state.items()}
             self.mixtures = [Mixtures.from_state(state, "mixtures.")]
-
-    def parameter_counts(self) -> dict[str, int]:
-        stored = sum(
-            m.weights.numel() + m.means.numel() + m.variances.numel() for m in self.mixtures
-        )
-        return {"trained": self.contexts.numel(), "stored": stored}

@@ -72,6 +72,13 @@ class PromptPool(nn.Module):
         self._past_filters = None
 
     @torch.no_grad()
+    def load(self, prompts: Tensor, query_weights: Tensor, seen: int) -> None:
+        """Take over all classes' prompts and query weights; the first ``seen`` have learned."""
+        self.prompts.copy_(prompts)
+        self.query_weights.copy_(query_weights)
+        self.begin_task(seen, seen)
+
+    @torch.no_grad()
     def end_task(self) -> None:
         """Keep what the task's classes have learned; nothing is trainable any more."""
         self.prompts[:, self.past : self.seen] = self.prompt
@@ -93,7 +100,7 @@ class PromptPool(nn.Module):
 
     @exactly()
     def retrieve(self, query: Tensor, keys: Tensor) -> Retrieved:
-        """Each image's prompt in each layer, with gradients into the current classes alone.
+        """Each image's prompt in each layer (Eqs. 4, 5); only current classes get gradients.
 
         query (B, d): CLIP's image features; keys (P + N, d), unit length.
         """

@@ -35,6 +35,10 @@ class Mixtures:
     def __len__(self) -> int:
         return len(self.weights)
 
+    def numel(self) -> int:
+        """Numbers that the mixtures consist of."""
+        return self.weights.numel() + self.means.numel() + self.variances.numel()
+
     def log_density(self, samples: Tensor) -> Tensor:
         """(K, N) log-density of samples (K, N, d), each class under its own mixture."""
         everywhere = torch.ones(samples.shape[:2], device=samples.device, dtype=samples.dtype)

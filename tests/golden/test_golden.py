@@ -1,6 +1,6 @@
 """Both stages against what the released implementation computed, number by number.
 
-Every `*.safetensors` in `tests/golden/` is read, and in the folder that STARPROMPT_GOLDEN_DIR
+Every `*.safetensors` in this folder is read, and in the folder that STARPROMPT_GOLDEN_DIR
 names where it is set. All shapes come from the files.
 """
 
@@ -8,25 +8,28 @@ import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from starprompt.backbones.clip import FrozenClip
+from starprompt.continual.learner import Setting
+from starprompt.continual.schedules import cosine_factor
+from starprompt.data.batch import Batch, Normalisation, StreamInfo
 from starprompt.method.first_stage import context_orthogonality
 from starprompt.method.retrieval import KeyFilters
-from starprompt.method.second_stage import SecondStage
-from starprompt.method.starprompt import cosine_factor
+from starprompt.method.starprompt import StarPrompt
 from starprompt.replay.head_alignment import align_step
 
 FORWARD, GRADIENT = 1e-5, 1e-4
 
-FOLDERS = [Path(__file__).parent / "golden"]
+FOLDERS = [Path(__file__).parent]
 if os.environ.get("STARPROMPT_GOLDEN_DIR"):
     FOLDERS.append(Path(os.environ["STARPROMPT_GOLDEN_DIR"]))
 FILES = [file for folder in FOLDERS for file in sorted(folder.glob("*.safetensors"))]
@@ -157,24 +160,47 @@ def test_first_stage_replay(golden: SimpleNamespace, clip: FrozenClip) -> None:
 # --- second stage
 
 
-def second_stage(golden: SimpleNamespace, form: str, confidence: bool) -> SecondStage:
-    """Our second stage with the golden prompts, query weights and head in it."""
+def second_stage(
+    golden: SimpleNamespace, clip: FrozenClip, folder: Path, form: str, confidence: bool
+) -> tuple[StarPrompt, Batch]:
+    """Our learner with the golden prompts, query weights, keys and head in it, and its batch.
+
+    The golden images are normalised already, and CLIP sees the same: a query of the clean image.
+    """
     t, name = golden.t, "residual_prompt" if form == "residual" else "prefix_prompt"
-    vit = build_vit(t, golden.heads)
-    net = SecondStage(
-        vit,
-        golden.classes,
-        t["stage1.query"].shape[1],
+    names = tuple(f"thing {label}" for label in range(golden.classes))
+    size = t["images"].shape[-1]
+    setting = Setting(
+        stream=StreamInfo("golden", names, (golden.past, golden.seen), size, Normalisation()),
+        device=torch.device("cpu"),
+        seed=0,
+        vit=lambda: build_vit(t, golden.heads),
+        clip=lambda: clip,
+        vit_normalisation=Normalisation(),
+        keys=folder,
+    )
+    save_file({"keys": t["stage1.keys"]}, folder / "checkpoint.safetensors")
+    hyperparameters = StarPrompt.Hyperparameters(
         injection="value" if form == "residual" else "prefix",
         prefix_length=golden.prefix_length,
         confidence=confidence,
+        query="clean",
+        orthogonality=golden.stage2_lambda,
     )
+    learner = StarPrompt(hyperparameters, setting)
     layers = range(golden.depth)
-    net.pool.prompts.copy_(torch.stack([t[f"stage2.{name}.{i}"] for i in layers]))
-    net.pool.query_weights.copy_(torch.stack([t[f"stage2.query_weight.{i}"] for i in layers]))
-    net.head.load_state_dict({"weight": t["vit.head.weight"], "bias": t["vit.head.bias"]})
-    net.pool.begin_task(golden.past, golden.seen)
-    return net
+    state = {
+        "prompts": torch.stack([t[f"stage2.{name}.{i}"] for i in layers]),
+        "query_weights": torch.stack([t[f"stage2.query_weight.{i}"] for i in layers]),
+        "head.weight": t["vit.head.weight"],
+        "head.bias": t["vit.head.bias"],
+        "seen": torch.tensor(golden.past),
+    }
+    learner.load_state_dict(state)
+    task: Any = SimpleNamespace(past_classes=golden.past, seen_classes=golden.seen)
+    learner.begin_task(task)
+    ids = torch.arange(len(t["labels"]))
+    return learner, Batch(ids, t["labels"], t["images"], None, t["stage1.query"])
 
 
 def with_zeros(gradient: Tensor | None, golden: SimpleNamespace, like: Tensor) -> Tensor:
@@ -196,12 +222,14 @@ def test_similarity(golden: SimpleNamespace) -> None:
 
 @pytest.mark.parametrize("confidence", [True, False], ids=["modulated", "binary"])
 @pytest.mark.parametrize("form", ["residual", "concat"])
-def test_second_stage(golden: SimpleNamespace, form: str, confidence: bool) -> None:
-    t, past, seen = golden.t, golden.past, golden.seen
+def test_second_stage(
+    golden: SimpleNamespace, clip: FrozenClip, form: str, confidence: bool, tmp_path: Path
+) -> None:
+    t = golden.t
     at = f"stage2.{form}.{'modulated' if confidence else 'binary'}"
-    net = second_stage(golden, form, confidence)
-    keys = t["stage1.keys"][:seen]
-    features, retrieved = net.features(t["images"], t["stage1.query"], keys)
+    learner, batch = second_stage(golden, clip, tmp_path, form, confidence)
+    assert batch.query is not None
+    features, retrieved = learner.features(batch, batch.query)
     for layer in range(golden.depth):
         prompt = retrieved.prompts[:, layer]
         if form == "residual":
@@ -211,31 +239,29 @@ def test_second_stage(golden: SimpleNamespace, form: str, confidence: bool) -> N
             assert_equal(key, t[f"{at}.retrieved_key.{layer}"])
             assert_equal(value, t[f"{at}.retrieved_value.{layer}"])
     assert_equal(features, t[f"{at}.features"])
-    logits = t[f"{at}.logits"]
-    assert_equal(net.head(features)[:, : logits.shape[1]], logits)
+    assert_equal(learner.predict(batch), t[f"{at}.logits"])
 
-    cross_entropy = F.cross_entropy(net.masked_logits(features), t["labels"] - past)
-    orthogonality = net.pool.orthogonality()
-    (cross_entropy + golden.stage2_lambda * orthogonality).backward()
-    assert_equal(cross_entropy, t[f"{at}.cross_entropy"])
-    assert_equal(orthogonality, t[f"{at}.orthogonality"])
-    assert_equal(net.head.weight.grad, t[f"{at}.grad.head.weight"], GRADIENT)
-    assert_equal(net.head.bias.grad, t[f"{at}.grad.head.bias"], GRADIENT)
+    losses = learner.loss(batch)
+    losses["loss"].backward()  # type: ignore[no-untyped-call]
+    assert_equal(losses["cross_entropy"], t[f"{at}.cross_entropy"])
+    assert_equal(losses["orthogonality"], t[f"{at}.orthogonality"])
+    assert_equal(learner.head.weight.grad, t[f"{at}.grad.head.weight"], GRADIENT)
+    assert_equal(learner.head.bias.grad, t[f"{at}.grad.head.bias"], GRADIENT)
+    pool = learner.pool
     for layer in range(golden.depth):
-        for ours, name in ((net.pool.prompt, "prompt"), (net.pool.query_weight, "query_weight")):
+        for ours, name in ((pool.prompt, "prompt"), (pool.query_weight, "query_weight")):
             expected = t[f"{at}.grad.{name}.{layer}"]
             gradient = None if ours.grad is None else ours.grad[layer]
             assert_equal(with_zeros(gradient, golden, expected), expected, GRADIENT)
 
 
-def test_without_confidence_query_weights_get_no_gradient(golden: SimpleNamespace) -> None:
-    net = second_stage(golden, "residual", confidence=False)
-    features, _ = net.features(
-        golden.t["images"], golden.t["stage1.query"], golden.t["stage1.keys"][: golden.seen]
-    )
-    net.masked_logits(features).sum().backward()
-    assert net.pool.query_weight.grad is None
-    assert net.pool.prompt.grad is not None
+def test_without_confidence_query_weights_get_no_gradient(
+    golden: SimpleNamespace, clip: FrozenClip, tmp_path: Path
+) -> None:
+    learner, batch = second_stage(golden, clip, tmp_path, "residual", confidence=False)
+    learner.loss(batch)["loss"].backward()  # type: ignore[no-untyped-call]
+    assert learner.pool.query_weight.grad is None
+    assert learner.pool.prompt.grad is not None
 
 
 # --- head alignment and schedule
