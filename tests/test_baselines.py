@@ -22,6 +22,7 @@ from baselines.derpp import DERpp
 from baselines.dualprompt import DualPrompt
 from baselines.finetune import Finetune
 from baselines.gdumb import GDumb, cutmix, learning_rate
+from baselines.inflora import InfLoRA
 from baselines.l2p import L2P
 from baselines.linear_probe import LinearProbe
 from baselines.lwf import LwF
@@ -112,6 +113,12 @@ CASES = {
         {**QUICK, "components": 9, "layers": (0, 2), "length": 4, "orthogonality": 0.1},
         [rows(HEAD, 2, 4), components(3, 6)],
         [*OTHER_ROWS, components(0, 3), components(6, 9)],
+    ),
+    "inflora": Case(
+        InfLoRA,
+        {**QUICK, "lr": 0.01, "rank": 4},
+        [rows(HEAD, 2, 4), rows("ups downs", 1, 2), whole("space.")],
+        [*OTHER_ROWS, rows("ups downs", 0, 1), rows("ups downs", 2, 3)],
     ),
     "attriclip": Case(
         AttriCLIP, {**QUICK, "lr": 0.05, "tokens": 3}, [whole("prompts"), whole("keys")]
@@ -256,7 +263,7 @@ def test_counts_what_it_trains_and_keeps(name: str, stream: TaskStream) -> None:
     counts = learner.parameter_counts()
     assert counts["trained"] > 0 or name in ("ncm", "clip-zero-shot")
     assert (counts.get("samples", 0) > 0) == (name in ("derpp", "gdumb"))
-    keeps = ("lwf", "derpp", "slca", "ncm", "ranpac", "cgil", "clip-zero-shot")
+    keeps = ("lwf", "derpp", "slca", "inflora", "ncm", "ranpac", "cgil", "clip-zero-shot")
     assert (counts["stored"] > 0) == (name in keeps)
 
 

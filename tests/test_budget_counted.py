@@ -153,6 +153,7 @@ STEPPING = [
     "l2p",
     "dualprompt",
     "coda-prompt",
+    "inflora",
     "starprompt-first-stage",
     "starprompt",
     "starprompt-clean-query",

@@ -1,16 +1,17 @@
 """A timm Vision Transformer with prompts injected layer by layer.
 
 The transformer itself is timm's, weights unchanged; only the walk through its blocks is ours,
-because a prompt enters in the middle of the attention. Three forms of injection:
+because a prompt enters in the middle of the attention. Four forms of injection:
 
 * ``Residual(at="value")``: the vector is added to the value vectors of every token (the released
   code). Attention rows sum to 1, so this is the same as adding it to the attended values, before
   the output projection; that is what is computed, and attention itself is left to PyTorch.
 * ``Residual(at="post_attention")``: x <- x + MSA(LN(x)) + residual (the paper's Eq. 6).
 * ``Prefix``: key and value tokens are prepended to the attention's own (prefix tuning).
+* ``LowRank``: low-rank matrices are added to the key and value projections (LoRA).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -43,7 +44,25 @@ class Prefix:
     values: Tensor
 
 
-Injection = Residual | Prefix | None
+@dataclass(frozen=True)
+class LowRank:
+    """W + B A in place of the projections W of keys and of values, for every image alike.
+
+    down (2, r, D) and up (2, D, r): A and B of the keys, then those of the values.
+    """
+
+    down: Tensor
+    up: Tensor
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What is added to the keys and to the values of tokens x (B, N, D), each (B, N, D)."""
+        keys, values = (
+            F.linear(F.linear(x, a), b) for a, b in zip(self.down, self.up, strict=True)
+        )
+        return keys, values
+
+
+Injection = Residual | Prefix | LowRank | None
 
 
 class PromptedViT(nn.Module):
@@ -115,6 +134,18 @@ class PromptedViT(nn.Module):
             return self.vit.norm(x)
 
     @torch.no_grad()
+    def attention_inputs(
+        self, images: Tensor, injections: Sequence[Injection] | None = None
+    ) -> Iterator[Tensor]:
+        """What each block's attention reads, layer by layer: (B, N, D) after its first norm."""
+        x = self.vit.patch_embed(images)
+        x = self.vit.norm_pre(self.vit.patch_drop(self.vit._pos_embed(x)))
+        blocks: Any = self.vit.blocks
+        for layer, block in enumerate(blocks):
+            yield block.norm1(x)
+            x = _block(block, x, None if injections is None else injections[layer])
+
+    @torch.no_grad()
     def injected_norms(
         self, images: Tensor, injections: Sequence[Injection]
     ) -> tuple[Tensor, Tensor]:
@@ -153,6 +184,9 @@ def _attention(attn: Any, x: Tensor, injection: Injection) -> Tensor:
     batch, tokens, _ = x.shape
     qkv = attn.qkv(x).reshape(batch, tokens, 3, attn.num_heads, attn.head_dim)
     q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+    if isinstance(injection, LowRank):
+        keys, values = injection(x)
+        k, v = k + _heads(keys, attn.num_heads), v + _heads(values, attn.num_heads)
     q, k = attn.q_norm(q), attn.k_norm(k)
     if isinstance(injection, Prefix):
         k = torch.cat([_heads(injection.keys, attn.num_heads).to(k.dtype), k], dim=2)

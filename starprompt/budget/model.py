@@ -310,7 +310,7 @@ class _Run:
         if self.vit is not None:
             body = self.vit.body
             names |= {"vit_width": body.width, "vit_depth": body.depth}
-            names |= {"vit_parameters": self.vit.parameters}
+            names |= {"vit_parameters": self.vit.parameters, "vit_tokens": body.tokens}
         if self.clip is not None:
             names |= {"clip_dim": self.clip.dim, "text_width": self.clip.text.width}
         return names
