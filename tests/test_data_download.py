@@ -116,6 +116,34 @@ def test_a_repository_without_the_file_is_named(site, tmp_path):
         download(_spec(HUB | {"files": ["two.bin"]}), tmp_path)
 
 
+@pytest.mark.parametrize(
+    "name", ["../../out.bin", "/tmp/out.bin", "a/../../out.bin", ".hidden.bin"]
+)
+def test_a_name_that_a_hub_gives_stays_below_the_raw_folder(site, tmp_path, name):
+    site.repository("some/evil", {name: DATA})
+    spec = _spec(HUB | {"repository": "some/evil", "files": ["*.bin"]})
+    with pytest.raises(UserError, match=r"hub names a file .* nothing was fetched"):
+        download(spec, tmp_path / "root")
+    assert not [path for path in tmp_path.rglob("*.bin")]
+
+
+def test_a_link_in_the_raw_folder_is_never_written_through(site, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "one.bin").write_bytes(b"mine")
+    folder = raw_folder(tmp_path / "root", "thing")
+    folder.mkdir(parents=True)
+    (folder / "sub").symlink_to(outside)
+    site.repository("some/evil", {"sub/one.bin": DATA})
+    spec = _spec(HUB | {"repository": "some/evil", "files": ["sub/one.bin"]})
+    with pytest.raises(UserError, match="leads out of"):
+        download(spec, tmp_path / "root")
+    (folder / "one.bin").symlink_to(outside / "one.bin")
+    with pytest.raises(UserError, match="leads out of"):
+        download(_spec(_url(site)), tmp_path / "root")
+    assert (outside / "one.bin").read_bytes() == b"mine"
+
+
 def test_with_no_network_the_message_says_what_to_put_where(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(UserError, match=r"put one\.bin into .*thing by hand \(`starprompt data"):

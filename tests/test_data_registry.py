@@ -53,6 +53,35 @@ def test_an_unknown_name_lists_near_ones():
         ({"train_transform": [{"step": "rotate"}]}, r"train_transform\.0.*random_resized_crop"),
         ({"templates": ["a photo"]}, "no {} for the class name"),
         ({"name": "numbers"}, "expected 'digits'"),
+        ({"normalisation": {"std": [1.0, 0.0, 1.0]}}, r"normalisation\.std\.1: .*greater than 0"),
+        ({"normalisation": {"std": [1.0, -1.0, 1.0]}}, r"normalisation\.std\.1"),
+        ({"normalisation": {"std": [1.0, float("nan"), 1.0]}}, r"line \d+: '\.nan' would be read"),
+        ({"normalisation": {"mean": [1.0, float("inf"), 1.0]}}, r"line \d+: '\.inf' would be read"),
+        ({"normalisation": {"std": [True, 1.0, 1.0]}}, r"normalisation\.std\.0"),
+        ({"templates": ["{} of {}"]}, "other braces than one"),
+        ({"templates": ["{} of {0.__class__}"]}, "other braces than one"),
+        ({"templates": []}, "templates"),
+        ({"class_names": ["a", "b"]}, "class_names has 2 names for 10 classes"),
+        ({"class_names": [*"abcdefghi", "A"]}, "'a' and 'A' are one and the same"),
+        ({"class_names": [*"abcdefghi", "a\nb"]}, "class_names.9: .*no line of a table"),
+        ({"class_names": [*"abcdefghi", ""]}, "class_names.9: it is empty"),
+        ({"class_names": [*"abcdefghi", 7]}, "class_names.9: .*valid string, got 7"),
+        ({"title": "a\x1b[31m"}, "title: it holds the character"),
+        ({"image_size": 10**9}, "image_size"),
+        ({"tasks": True}, "tasks"),
+        ({"tasks": [True, 9]}, "tasks"),
+        ({"classes": 10**12}, "classes"),
+        (
+            {"train_transform": [{"step": "random_resized_crop", "size": 64, "scale": [1.0, 0.1]}]},
+            "lower end",
+        ),
+        (
+            {"train_transform": [{"step": "random_resized_crop", "size": 64, "ratio": [0.0, 1.0]}]},
+            "ratio",
+        ),
+        ({"train_transform": [{"step": "resize", "size": 10**8}]}, "size"),
+        ({"expected": {"train": -1}}, r"expected\.train"),
+        ({"sources": []}, "sources"),
     ],
 )
 def test_a_mistake_is_named_by_file_key_and_what_was_expected(tmp_path, change, message):
@@ -64,6 +93,23 @@ def test_a_missing_key_is_named(tmp_path):
     (tmp_path / "x.yaml").write_text("name: x\ntitle: X\n")
     with pytest.raises(UserError, match="tasks: this key is missing"):
         load_dataset_spec("x", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a;touch x", "Digits", "my data", "a_b", "$(ls)"])
+def test_a_file_whose_name_a_shell_could_misread_is_refused_with_its_name(tmp_path, name):
+    _written(tmp_path)
+    (tmp_path / f"{name}.yaml").write_text((tmp_path / "digits.yaml").read_text())
+    with pytest.raises(UserError, match="is no name for a data set"):
+        load_dataset_spec(name, tmp_path)
+
+
+def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path):
+    text = (FOLDER / "digits.yaml").read_text()
+    (tmp_path / "digits.yaml").write_text(text + "tasks: 2\n")
+    with pytest.raises(
+        UserError, match=r"digits\.yaml, line \d+: the key 'tasks' stands there twice"
+    ):
+        load_dataset_spec("digits", tmp_path)
 
 
 @pytest.mark.parametrize("text", ["a: [", "- just\n- a list\n", "\x00"])

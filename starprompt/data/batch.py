@@ -57,9 +57,7 @@ class Batch:
 
 
 @lru_cache(maxsize=64)
-def _column(
-    values: tuple[float, float, float], device: torch.device, dtype: torch.dtype
-) -> Tensor:
+def _column(values: tuple[float, float, float], device: torch.device, dtype: torch.dtype) -> Tensor:
     """(1,3,1,1) of ``values``, kept: making it anew would copy from the host at every step."""
     with torch.inference_mode(False):
         return torch.tensor(values, device=device, dtype=dtype).view(1, 3, 1, 1)

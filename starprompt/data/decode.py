@@ -1,5 +1,7 @@
 """From a raw image to the pixels that are stored: 8-bit RGB at one size, as PIL decodes them."""
 
+import stat
+import warnings
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -7,13 +9,17 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from starprompt.data.formats import Raw
 from starprompt.data.steps import CenterCrop, Resize
 
+#: The formats that are read, as PIL names them; it knows many more, with seldom used decoders.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+#: Most pixels of an image: PIL's own limit against images made to fill the memory.
+MOST_PIXELS = 178_956_970
 #: PIL modes with 16 bits or more a pixel: PIL's own convert would clip them at 255.
-_DEEP_MODES = {"I;16", "I;16L", "I;16B", "I;16N", "I", "F"}
+_DEEP_MODES = {"I;16", "I;16L", "I;16B", "I;16N", "I"}
 #: what a JPEG begins with
 _JPEG = b"\xff\xd8\xff"
 
@@ -22,24 +28,50 @@ class CorruptImageError(Exception):
     """An image that cannot be decoded; the message says why."""
 
 
-def decode(raw: Raw) -> NDArray[np.uint8]:
+def decode(raw: Raw, upright: bool = False) -> NDArray[np.uint8]:
     """Decode to 8-bit RGB pixels (H,W,3).
 
+    upright  turn and mirror the image as its EXIF orientation says; otherwise that is ignored
+
     Grey becomes three equal channels; palettes, CMYK and alpha are resolved as PIL does; 16-bit
-    images keep their most significant 8 bits. Raises :class:`CorruptImageError`.
+    images keep their most significant 8 bits. Only :data:`FORMATS` are read, and images of at most
+    :data:`MOST_PIXELS`. Raises :class:`CorruptImageError`.
     """
     if isinstance(raw, np.ndarray):
         return np.array(_from_array(raw).convert("RGB"))
+    if not isinstance(raw, bytes | Path):
+        raise CorruptImageError(f"it is a {type(raw).__name__}, not pixels or an encoded image")
     try:
-        data = raw if isinstance(raw, bytes) else Path(raw).read_bytes()
+        data = raw if isinstance(raw, bytes) else _read(raw)
         pixels = _photograph(data)
-        return _any_image(data) if pixels is None else pixels
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise CorruptImageError("the file is missing") from error
-        raise CorruptImageError(str(error) or type(error).__name__) from error
+        pixels = _any_image(data) if pixels is None else pixels
+        return _turned(pixels, data) if upright else pixels
+    except CorruptImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise CorruptImageError(
+            f"it is no image in one of the formats that are read ({', '.join(FORMATS)})"
+        ) from error
     except Image.DecompressionBombError as error:
-        raise CorruptImageError("too many pixels to be a photograph") from error
+        raise CorruptImageError(f"it has more than {MOST_PIXELS:,} pixels") from error
+    except Exception as error:  # a decoder may raise anything for a damaged image
+        what = " ".join(str(error).split())[:200] or type(error).__name__
+        raise CorruptImageError(what) from error
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of an image file, which must be a regular file of a size that an image may have."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise CorruptImageError("it is not a regular file")
+        if status.st_size > MOST_PIXELS * 8:
+            raise CorruptImageError(f"it has {status.st_size:,} bytes, too many for an image")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise CorruptImageError("the file is missing") from error
+    except OSError as error:
+        raise CorruptImageError(error.strerror or "it cannot be read") from error
 
 
 def _photograph(data: bytes) -> NDArray[np.uint8] | None:
@@ -61,14 +93,52 @@ def _photograph(data: bytes) -> NDArray[np.uint8] | None:
 
 
 def _any_image(data: bytes) -> NDArray[np.uint8]:
-    with Image.open(BytesIO(data)) as image:
-        image.load()
-        shallow = _eight_bit(image) if image.mode in _DEEP_MODES else image
-        return np.array(shallow.convert("RGB"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of damage: it is judged by what comes out
+        with Image.open(BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise CorruptImageError(f"it has more than {MOST_PIXELS:,} pixels")
+            if image.mode == "F":
+                raise CorruptImageError("its pixels are floating-point numbers of no stated range")
+            image.load()
+            shallow = _eight_bit(image) if image.mode in _DEEP_MODES else image
+            return np.array(shallow.convert("RGB"))
+
+
+def _turned(pixels: NDArray[np.uint8], data: bytes) -> NDArray[np.uint8]:
+    """The pixels as the EXIF orientation in ``data`` means them; damaged EXIF says nothing."""
+    if data.startswith(_JPEG) and b"Exif\0" not in data[:200_000]:
+        return pixels  # most JPEGs: to look for it takes a hundredth of opening the image
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as image:
+            # PIL turns TIFFs by itself, when their pixels are loaded.
+            turned_by_pil = image.format == "TIFF"
+            orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # EXIF is parsed apart from the pixels, and as often damaged
+        return pixels
+    if turned_by_pil or orientation not in _ORIENTATIONS:
+        return pixels
+    turns, mirrored = _ORIENTATIONS[orientation]
+    turned = np.rot90(pixels, -turns)
+    return np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)
+
+
+#: by EXIF orientation: quarter turns clockwise, then whether to mirror left to right
+_ORIENTATIONS = {
+    2: (0, True),
+    3: (2, False),
+    4: (2, True),
+    5: (1, True),
+    6: (1, False),
+    7: (3, True),
+    8: (3, False),
+}
 
 
 def _from_array(pixels: NDArray[np.generic]) -> Image.Image:
     """Pixels (H,W) or (H,W,3); floating point in [0, 1] is cut, not rounded, as released."""
+    if pixels.size == 0:
+        raise CorruptImageError("it has no pixels")
     if np.issubdtype(pixels.dtype, np.floating):
         if not np.isfinite(pixels).all():
             raise CorruptImageError("it has pixels that are no numbers")
@@ -80,8 +150,6 @@ def _from_array(pixels: NDArray[np.generic]) -> Image.Image:
 
 def _eight_bit(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
-    if image.mode == "F":
-        return Image.fromarray(np.clip(np.round(values), 0, 255).astype(np.uint8))
     return Image.fromarray((np.clip(values, 0, 65535).astype(np.uint32) >> 8).astype(np.uint8))
 
 

@@ -18,7 +18,16 @@ from typing import Any
 from filelock import FileLock
 
 from starprompt.data.registry import DatasetSpec
-from starprompt.data.sources import Fetch, Hub, ImageFolder, Source, Torchvision, Url
+from starprompt.data.sources import (
+    Fetch,
+    Hub,
+    ImageFolder,
+    Source,
+    Torchvision,
+    Url,
+    below_root,
+    stays_below,
+)
 from starprompt.errors import UserError
 from starprompt.files import sha256_file, write_json
 
@@ -106,7 +115,9 @@ def provenance(spec: DatasetSpec, source: Source, root: Path) -> dict[str, Any]:
     folder = raw_folder(root, spec.name)
     files = sorted({f for pattern in wanted_files(source) for f in find_files(folder, pattern)})
     return {
-        "sha256": {f.relative_to(folder).as_posix(): sha256_file(f) for f in files},
+        "sha256": {
+            f.relative_to(folder).as_posix(): sha256_file(stays_below(folder, f)) for f in files
+        },
         "commits": _notes(folder).get("commits", {}),
     }
 
@@ -123,7 +134,8 @@ def _refuse_altered(source: Source, folder: Path) -> None:
     for fetch in source.fetch:
         if not isinstance(fetch, Url) or fetch.sha256 is None:
             continue
-        if sha256_file(folder / fetch.file) != fetch.sha256:
+        path = stays_below(folder, folder / fetch.file)
+        if sha256_file(path) != fetch.sha256:
             raise UserError(
                 f"{folder / fetch.file} has not the published checksum {fetch.sha256}; remove it "
                 "and fetch it again."
@@ -191,6 +203,7 @@ def _fetch_hub(fetch: Hub, folder: Path) -> tuple[str, list[str]]:
             raise FileNotFoundError(f"{fetch.repository} has no file {pattern}")
         names += matching
     for name in names:
+        _refuse_outside(fetch, folder, name)
         lfs = siblings[name].lfs
         if (folder / name).is_file() and lfs is None:
             continue
@@ -205,6 +218,17 @@ def _fetch_hub(fetch: Hub, folder: Path) -> tuple[str, list[str]]:
             path.unlink()
             raise ValueError(f"{name} has not the checksum that {fetch.repository} states")
     return commit, names
+
+
+def _refuse_outside(fetch: Hub, folder: Path, name: str) -> None:
+    """A name that a hub gives must stay below the folder, also where links lie in between."""
+    try:
+        stays_below(folder, folder / below_root(name))
+    except ValueError as error:
+        raise UserError(
+            f"The hub names a file {name[:200]!r} in {fetch.repository}: {error}; nothing was "
+            "fetched, tell its owner."
+        ) from error
 
 
 def _patiently(transfer: Callable[[], str]) -> str:
@@ -244,6 +268,7 @@ def _fetch_url(fetch: Fetch, folder: Path) -> str:
     store = pooch.create(
         incoming, base_url="", registry={file: known}, urls={file: url}, retry_if_failed=RETRIES
     )
+    stays_below(folder, folder / file)
     show = sys.stderr.isatty()
     downloader = pooch.HTTPDownloader(progressbar=show, timeout=STALL_SECONDS)
     try:

@@ -76,8 +76,8 @@ def write_split(
             if undecoded and not options.skip_corrupt:
                 pool.shutdown(cancel_futures=True)
                 raise UserError(
-                    f"An image cannot be decoded: {undecoded[min(undecoded)]}; replace it, or leave "
-                    "such images out with --skip-corrupt."
+                    f"An image cannot be decoded: {undecoded[min(undecoded)]}; replace it, or "
+                    "leave such images out with --skip-corrupt."
                 )
             state["skipped"] |= {str(row): why for row, why in undecoded.items()}
             bar.update(stop - state["done"])

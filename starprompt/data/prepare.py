@@ -110,16 +110,16 @@ def _prepare(spec: DatasetSpec, root: Path, options: Options) -> None:
     skipped, digests = {}, {}
     for split in SPLITS:
         raw: RawSplit = getattr(listing, split)
-        skipped[split], digest = write_split(
-            work, split, raw, getattr(spec.stored, split), options
-        )
+        skipped[split], digest = write_split(work, split, raw, getattr(spec.stored, split), options)
         if not skipped[split]:  # else the file was written once more
             digests[f"{split}_images.npy"] = digest
     write_json(work / "class_names.json", names)
     (work / "progress.json").unlink()
     facts = listing.provenance | provenance(spec, source, root)
     described = source.model_dump(mode="json") | {"provenance": facts}
-    write_json(work / "manifest.json", _manifest(spec, work, len(names), skipped, described, digests))
+    write_json(
+        work / "manifest.json", _manifest(spec, work, len(names), skipped, described, digests)
+    )
     _note_counts(final, work)
     if final.exists():
         shutil.rmtree(final)

@@ -4,14 +4,16 @@ Nothing here imports torch, so that a listing or a dry run of the grid answers a
 """
 
 import os
+import unicodedata
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from starprompt.data.sources import Source
-from starprompt.data.steps import Step, StoredShape
+from starprompt.data.steps import Side, Step, StoredShape
 from starprompt.errors import UserError, unknown_name
 from starprompt.files import read_yaml, require_name
 
@@ -23,19 +25,39 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def _one_line(text: str) -> str:
+    """Refuse what would break a line of a table: control characters, line ends, lone surrogates."""
+    if bad := [letter for letter in text if unicodedata.category(letter) in _UNPRINTED]:
+        raise ValueError(f"it holds the character {bad[0]!r}, which no line of a table can show")
+    if not text.strip():
+        raise ValueError("it is empty")
+    return text
+
+
+#: control characters, surrogates, and separators of lines and paragraphs
+_UNPRINTED = {"Cc", "Cs", "Zl", "Zp"}
+MOST_CLASSES = 100_000
+
+Mean = Annotated[float, Field(ge=-10.0, le=10.0, allow_inf_nan=False)]
+Deviation = Annotated[float, Field(gt=0.0, le=10.0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=10**12)]
+#: a title, a class's name: one line that a table can show
+Line = Annotated[str, Field(max_length=300), AfterValidator(_one_line)]
+
+
 class ChannelStatistics(_Part):
     """Per-channel mean and standard deviation of images in [0, 1], R, G, B."""
 
-    mean: list[float] = Field(default=[0.0, 0.0, 0.0], min_length=3, max_length=3)
-    std: list[float] = Field(default=[1.0, 1.0, 1.0], min_length=3, max_length=3)
+    mean: list[Mean] = Field(default=[0.0, 0.0, 0.0], min_length=3, max_length=3)
+    std: list[Deviation] = Field(default=[1.0, 1.0, 1.0], min_length=3, max_length=3)
 
 
 class SplitCounts(_Part):
     """Numbers of images that a published data set is known to have."""
 
-    train: int | None = None
-    test: int | None = None
-    total: int | None = None
+    train: Count | None = None
+    test: Count | None = None
+    total: Count | None = None
 
 
 class AboutCounts(_Part):
@@ -44,9 +66,9 @@ class AboutCounts(_Part):
     side is that of the square images as they are stored, where no ``stored`` step says it.
     """
 
-    train: int | None = None
-    test: int | None = None
-    side: int | None = None
+    train: Count | None = None
+    test: Count | None = None
+    side: Side | None = None
 
 
 class DatasetSpec(_Part):
@@ -59,17 +81,17 @@ class DatasetSpec(_Part):
     """
 
     name: str
-    title: str
+    title: Line
     tasks: int | list[int]
-    classes: int | None = Field(default=None, gt=0)
-    image_size: int = Field(default=224, gt=0)
+    classes: int | None = Field(default=None, gt=0, le=MOST_CLASSES)
+    image_size: Side = 224
     sources: list[Source] = Field(min_length=1)
     stored: StoredShape = StoredShape()
     train_transform: list[Step] = []
     test_transform: list[Step] = []
     normalisation: ChannelStatistics = ChannelStatistics()
-    templates: list[str] = Field(default=list(DEFAULT_TEMPLATES), min_length=1)
-    class_names: list[str] | None = None
+    templates: list[Line] = Field(default=list(DEFAULT_TEMPLATES), min_length=1)
+    class_names: list[Line] | None = Field(default=None, min_length=1)
     expected: SplitCounts = SplitCounts()
     about: AboutCounts = AboutCounts()
     license: str = ""
@@ -86,6 +108,14 @@ class DatasetSpec(_Part):
         for template in self.templates:
             if "{}" not in template:
                 raise ValueError(f"the template {template!r} has no {{}} for the class name")
+            if set("{}") & set(template.replace("{}", "", 1)):
+                raise ValueError(f"the template {template!r} has other braces than one {{}}")
+        if self.class_names is not None:
+            refuse_equal_names(self.class_names)
+            if self.classes not in (None, len(self.class_names)):
+                raise ValueError(
+                    f"class_names has {len(self.class_names)} names for {self.classes} classes"
+                )
         return self
 
     def _task_sizes(self, n_classes: int) -> tuple[int, ...]:
@@ -115,6 +145,19 @@ class DatasetSpec(_Part):
             return tuple(accumulate(self._task_sizes(n_classes)))
         except ValueError as error:
             raise UserError(f"Data set {self.name!r}: {error} (key tasks).") from error
+
+
+def refuse_equal_names(names: Sequence[str]) -> None:
+    """Refuse class names that look alike: equal but for case, spacing or Unicode's composition.
+
+    Raises :class:`ValueError` that names the first two.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        plain = " ".join(unicodedata.normalize("NFKC", name).replace("_", " ").casefold().split())
+        if plain in seen:
+            raise ValueError(f"the class names {seen[plain]!r} and {name!r} are one and the same")
+        seen[plain] = name
 
 
 def data_root() -> Path:
@@ -178,5 +221,6 @@ def describe(error: ValidationError) -> str:
     what = first["msg"].removeprefix("Value error, ")
     what = what[0].lower() + what[1:]
     if isinstance(given, (str, int, float, bool)) or given is None:
-        return f"{key}: {what}, got {given!r}"
+        shown = repr(given)
+        return f"{key}: {what}, got {shown if len(shown) <= 100 else shown[:100] + '...'}"
     return f"{key}: {what}"

@@ -1,13 +1,19 @@
-"""Pickles of strangers: NumPy arrays and plain containers come out, nothing else is ever called.
+"""Pickles of strangers, read without an unpickler: numeric arrays and plain containers come out.
 
-A pickle is a programme. Python's documentation shows the remedy: an unpickler that looks up only
-names it knows. Lists, dicts, tuples, sets, numbers, strings and bytes need no name at all.
+A pickle is a programme for a small stack machine. Python's unpickler runs it with real classes,
+and a class that is harmless by itself may still be handed a state that it takes for addresses of
+memory. So the opcodes that arrays, lists and dicts need are carried out here, on plain values; no
+class of the pickle is ever looked up, called or given a state. Arrays are made by this module, from
+a numeric type, a shape and just as many bytes.
 """
 
-import pickle
+import math
+import pickletools
 import zipfile
+from collections.abc import Callable
+from io import SEEK_END
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -15,74 +21,361 @@ from numpy.typing import NDArray
 
 from starprompt.errors import UserError
 
+#: Values that a pickle may make: a list of 100,000 images makes some 2 million.
+MOST_VALUES = 50_000_000
+#: How many times its compressed bytes an array may have: zeros shrink more, images do not.
+MOST_GROWTH, ALWAYS_ADMITTED = 200, 2**30
+
 
 class UnsafePickleError(Exception):
     """A pickle that asks for something that is neither an array nor a plain container."""
 
 
-def _latin1(text: str, encoding: str) -> bytes:
+class _Array:
+    """An array whose state has not come yet; ``places`` are where the memo holds it."""
+
+    def __init__(self) -> None:
+        self.places: list[int] = []
+
+
+class _Type(_Array):
+    """A type of numbers whose byte order has not come yet."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__()
+        self.code = code
+
+
+class _Name:
+    """A name that the pickle may use, and what a call of it does here."""
+
+    def __init__(self, call: Callable[..., Any] | None = None) -> None:
+        self.call = call
+
+
+_MARK = object()
+_NDARRAY, _DTYPE = _Name(), _Name()
+_OBJECTS = np.dtype(object)
+
+
+def _latin1(text: Any, encoding: Any) -> bytes:
     """What old protocols call to write bytes: ``_codecs.encode(text, "latin1")`` alone."""
     if encoding != "latin1" or not isinstance(text, str):
-        raise UnsafePickleError(f"it encodes by {encoding!r}")
+        raise UnsafePickleError("it encodes otherwise than by latin1")
     return text.encode("latin1")
 
 
-def _numpy_names() -> dict[tuple[str, str], Any]:
-    from numpy._core import multiarray, numeric
-
-    names: dict[tuple[str, str], Any] = {
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("_codecs", "encode"): _latin1,
-    }
-    for builtins in ("builtins", "__builtin__"):  # how protocols before 4 write sets
-        names |= {(builtins, "set"): set, (builtins, "frozenset"): frozenset}
-    for core in ("numpy.core", "numpy._core"):
-        names[f"{core}.multiarray", "_reconstruct"] = multiarray._reconstruct  # type: ignore[attr-defined]
-        names[f"{core}.multiarray", "scalar"] = multiarray.scalar  # type: ignore[attr-defined]
-        names[f"{core}.numeric", "_frombuffer"] = numeric._frombuffer  # type: ignore[attr-defined]
-    return names
+def _new_type(code: Any, align: Any = False, copy: Any = True) -> _Type:
+    if not isinstance(code, str) or len(code) > 3:
+        raise UnsafePickleError("it has a type of values that is no plain number")
+    return _Type(code)
 
 
-_ADMITTED = _numpy_names()
+def _new_array(kind: Any, shape: Any, code: Any) -> _Array:
+    if kind is not _NDARRAY:
+        raise UnsafePickleError("it builds something that is no array")
+    return _Array()
 
 
-class SafeUnpickler(pickle.Unpickler):
-    """An unpickler that admits NumPy arrays, scalars and dtypes, and plain containers."""
+def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> NDArray[Any]:
+    return _numbers(data, dtype, shape, order == "F")
 
-    def find_class(self, module: str, name: str) -> Any:
-        """The admitted object of that name; raises :class:`UnsafePickleError` for any other."""
+
+def _scalar(dtype: Any, data: Any) -> Any:
+    return _numbers(data, dtype, (1,), False)[0]
+
+
+_DTYPE.call = _new_type
+#: the only names that a pickle may use
+_ADMITTED: dict[tuple[str, str], _Name] = {
+    ("numpy", "ndarray"): _NDARRAY,
+    ("numpy", "dtype"): _DTYPE,
+    ("_codecs", "encode"): _Name(_latin1),
+    # how protocols before 3 write no bytes at all
+    ("__builtin__", "bytes"): _Name(lambda: b""),
+    ("builtins", "bytes"): _Name(lambda: b""),
+}
+for _core in ("numpy.core", "numpy._core"):
+    _ADMITTED[f"{_core}.multiarray", "_reconstruct"] = _Name(_new_array)
+    _ADMITTED[f"{_core}.multiarray", "scalar"] = _Name(_scalar)
+    _ADMITTED[f"{_core}.numeric", "_frombuffer"] = _Name(_from_buffer)
+
+
+def _plain_type(code: str, order: str) -> np.dtype[Any]:
+    """The type of a code such as ``f4`` in a byte order; objects, which are made one by one."""
+    if code in ("O", "O8"):
+        return _OBJECTS
+    if code not in {f"{kind}{size}" for kind in "iuf" for size in (1, 2, 4, 8)} | {"b1"}:
+        raise UnsafePickleError("it has a type of values that is no plain number")
+    if order == "|" and code[1] != "1":
+        raise UnsafePickleError("it has numbers of several bytes in no order")
+    return np.dtype(order + code)
+
+
+def _typed(state: Any, code: str) -> np.dtype[Any]:
+    """The type that a dtype's state describes: of it, only the byte order is for us."""
+    if not isinstance(state, tuple) or len(state) not in (8, 9) or state[1] not in ("<", ">", "|"):
+        raise UnsafePickleError("it has a type of values that is no plain number")
+    if any(part is not None for part in (*state[2:5], *state[8:])):
+        raise UnsafePickleError("it has a type of values with parts or names")
+    return _plain_type(code, state[1])
+
+
+def _shape(shape: Any) -> tuple[int, ...]:
+    whole = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape)
+    if not whole or len(shape) > 8:
+        raise UnsafePickleError("it has an array whose shape is no tuple of sizes")
+    return tuple(shape)
+
+
+def _numbers(data: Any, dtype: Any, shape: Any, fortran: bool) -> NDArray[Any]:
+    """A numeric array of just these bytes."""
+    if not isinstance(dtype, np.dtype) or dtype.hasobject:
+        raise UnsafePickleError("it makes numbers of a type that is none")
+    sizes = _shape(shape)
+    if isinstance(data, str):  # bytes of Python 2
+        data = data.encode("latin1")
+    if not isinstance(data, bytes | bytearray):
+        raise UnsafePickleError("it has an array without bytes")
+    if math.prod(sizes) * dtype.itemsize != len(data):
+        raise UnsafePickleError(f"an array of shape {sizes} has {len(data)} bytes")
+    return np.frombuffer(data, dtype=dtype).reshape(sizes, order="F" if fortran else "C")
+
+
+def _objects(values: Any, shape: Any) -> NDArray[Any]:
+    """An array of arrays, texts or numbers, put in one by one."""
+    sizes = _shape(shape)
+    if not isinstance(values, list) or len(values) != math.prod(sizes) or len(sizes) != 1:
+        raise UnsafePickleError("it has an array of objects that is no plain row")
+    array = np.empty(len(values), dtype=object)
+    for row, value in enumerate(values):
+        array[row] = value
+    return array
+
+
+class _Machine:
+    """Carries out a pickle's opcodes on plain values."""
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+
+    def run(self, file: "_Bounded") -> Any:
+        """The value of the pickle in ``file``."""
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(cast(BinaryIO, file))):
+            if count > MOST_VALUES:
+                raise UnsafePickleError(f"it has more than {MOST_VALUES:,} values")
+            if opcode.name == "STOP":
+                return self.pop()
+            if opcode.name in _CONSTANTS:
+                self.stack.append(argument)
+            elif opcode.name in _READY:
+                self.stack.append(_READY[opcode.name])
+            elif opcode.name in _FRESH:
+                self.stack.append(_FRESH[opcode.name]())
+            elif opcode.name not in ("PROTO", "FRAME"):
+                step = getattr(self, f"_{opcode.name.lower()}", None)
+                if step is None:
+                    raise UnsafePickleError(f"it has the opcode {opcode.name}")
+                step(argument)
+        raise UnsafePickleError("it does not end")
+
+    def pop(self) -> Any:
+        value = self.stack.pop()
+        if value is _MARK:
+            raise UnsafePickleError("its stack is out of order")
+        return value
+
+    def top(self, kind: type) -> Any:
+        """The topmost value, which must be such a container."""
+        if not isinstance(self.stack[-1], kind):
+            raise UnsafePickleError(f"it fills something that is no {kind.__name__}")
+        return self.stack[-1]
+
+    def since_mark(self) -> list[Any]:
+        """The values above the last mark, which goes too."""
+        values = []
+        while (value := self.stack.pop()) is not _MARK:
+            values.append(value)
+        return values[::-1]
+
+    def _mark(self, _: Any) -> None:
+        self.stack.append(_MARK)
+
+    def _pop(self, _: Any) -> None:
+        self.stack.pop()
+
+    def _pop_mark(self, _: Any) -> None:
+        self.since_mark()
+
+    def _list(self, _: Any) -> None:
+        self.stack.append(self.since_mark())
+
+    def _tuple(self, _: Any) -> None:
+        self.stack.append(tuple(self.since_mark()))
+
+    def _tuple1(self, _: Any) -> None:
+        self.stack.append((self.pop(),))
+
+    def _tuple2(self, _: Any) -> None:
+        second, first = self.pop(), self.pop()
+        self.stack.append((first, second))
+
+    def _tuple3(self, _: Any) -> None:
+        third, second, first = self.pop(), self.pop(), self.pop()
+        self.stack.append((first, second, third))
+
+    def _append(self, _: Any) -> None:
+        value = self.pop()
+        self.top(list).append(value)
+
+    def _appends(self, _: Any) -> None:
+        values = self.since_mark()
+        self.top(list).extend(values)
+
+    def _dict(self, _: Any) -> None:
+        self.stack.append(_mapping(self.since_mark()))
+
+    def _setitem(self, _: Any) -> None:
+        value, key = self.pop(), self.pop()
+        self.top(dict).update(_mapping([key, value]))
+
+    def _setitems(self, _: Any) -> None:
+        values = self.since_mark()
+        self.top(dict).update(_mapping(values))
+
+    def _put(self, place: int) -> None:
+        value = self.stack[-1]
+        if value is _MARK:
+            raise UnsafePickleError("its stack is out of order")
+        self.memo[place] = value
+        if isinstance(value, _Array):
+            value.places.append(place)
+
+    _binput = _long_binput = _put
+
+    def _memoize(self, _: Any) -> None:
+        self._put(len(self.memo))
+
+    def _get(self, place: int) -> None:
+        self.stack.append(self.memo[place])
+
+    _binget = _long_binget = _get
+
+    def _global(self, name: str) -> None:
+        module, _, attribute = name.partition(" ")
+        self._name(module, attribute)
+
+    def _stack_global(self, _: Any) -> None:
+        attribute, module = self.pop(), self.pop()
+        self._name(module, attribute)
+
+    def _name(self, module: Any, attribute: Any) -> None:
+        if not isinstance(module, str) or not isinstance(attribute, str):
+            raise UnsafePickleError("it asks for a name that is no text")
+        known = _ADMITTED.get((module, attribute))
+        if known is None:
+            raise UnsafePickleError(f"it asks for {f'{module}.{attribute}'[:100]}")
+        self.stack.append(known)
+
+    def _reduce(self, _: Any) -> None:
+        arguments, name = self.pop(), self.pop()
+        if not isinstance(name, _Name) or name.call is None or not isinstance(arguments, tuple):
+            raise UnsafePickleError("it calls what is not to be called")
         try:
-            return _ADMITTED[module, name]
-        except KeyError:
-            raise UnsafePickleError(f"it asks for {module}.{name}") from None
+            self.stack.append(name.call(*arguments))
+        except TypeError as error:
+            raise UnsafePickleError("it calls with other arguments than arrays have") from error
+
+    def _build(self, _: Any) -> None:
+        """Give an array or a type its state, and put what it becomes in all its places."""
+        state, value = self.pop(), self.pop()
+        made: Any
+        if type(value) is _Type:
+            made = _typed(state, value.code)
+        elif type(value) is _Array and isinstance(state, tuple) and len(state) == 5:
+            _, shape, dtype, fortran, data = state
+            is_row = dtype is _OBJECTS
+            made = (
+                _objects(data, shape) if is_row else _numbers(data, dtype, shape, fortran is True)
+            )
+        else:
+            raise UnsafePickleError("it gives a state to what has none")
+        for place in value.places:
+            self.memo[place] = made
+        self.stack.append(made)
 
 
-def _load(file: BinaryIO, what: str) -> Any:
+_CONSTANTS = {
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+    *("STRING", "BINSTRING", "SHORT_BINSTRING"),
+    *("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+    *("SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+}
+_READY: dict[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+_FRESH: dict[str, Callable[[], Any]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict}
+
+
+def _mapping(values: list[Any]) -> dict[Any, Any]:
+    """Keys and values in turn as a dict; keys are texts, bytes or numbers."""
+    keys = values[::2]
+    if len(values) % 2 or not all(type(key) in (str, bytes, int) for key in keys):
+        raise UnsafePickleError("it has a mapping whose keys are no texts")
+    return dict(zip(keys, values[1::2], strict=True))
+
+
+class _Bounded:
+    """A file that gives no more than it has: a length that lies must not claim memory."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self._left = size
+
+    def read(self, count: int) -> bytes:
+        if not 0 <= count <= self._left:
+            raise UnsafePickleError("it ends too early")
+        data = self._file.read(count)
+        self._left -= len(data)
+        return data
+
+    def readline(self) -> bytes:
+        data = self._file.readline(self._left)
+        self._left -= len(data)
+        return data
+
+
+def _load(file: BinaryIO, size: int, what: str) -> Any:
     try:
-        return SafeUnpickler(file, encoding="latin1").load()
+        return _Machine().run(_Bounded(file, size))
     except UnsafePickleError as error:
         raise UserError(
             f"{what} is refused: a pickle of arrays has no need of this, but {error}; get the file "
             "again from its publisher."
         ) from error
     except Exception as error:  # a damaged pickle can end in any exception
+        what_failed = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{what} is damaged ({type(error).__name__}: {error}); remove it and fetch it again."
+            f"{what} is damaged ({type(error).__name__}: {what_failed}); remove it and fetch it "
+            "again."
         ) from error
 
 
 def load_pickle(path: Path) -> Any:
-    """Arrays and plain containers of a pickle file.
+    """Numeric arrays and plain containers of a pickle file.
 
-    Raises :class:`UserError` when it is damaged or asks for anything else.
+    Raises :class:`UserError` when it is missing, damaged or asks for anything else.
     """
-    with Path(path).open("rb") as file:
-        return _load(file, str(path))
+    try:
+        with Path(path).open("rb") as file:
+            size = file.seek(0, SEEK_END)
+            file.seek(0)
+            return _load(file, size, str(path))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); fetch it again.") from error
 
 
 def load_npz(path: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """Some arrays of an ``.npz``; object arrays pass through the same unpickler.
+    """Some arrays of an ``.npz``: numeric ones, and rows of such arrays.
 
     Raises :class:`UserError` when it is damaged, lacks a key, or holds anything but arrays.
     """
@@ -92,14 +385,23 @@ def load_npz(path: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
             for key in keys:
                 if f"{key}.npy" not in archive.namelist():
                     raise UserError(f"{path} has no array {key!r}; fetch it again.")
-                with archive.open(f"{key}.npy") as member:
-                    arrays[key] = _read_npy(member, f"{path}, array {key!r},")
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}); remove it and fetch it again.") from error
+                info = archive.getinfo(f"{key}.npy")
+                if info.file_size > max(ALWAYS_ADMITTED, MOST_GROWTH * info.compress_size):
+                    raise UserError(
+                        f"{path} is refused: its array {key!r} unpacks to {info.file_size:,} "
+                        "bytes; get the file again from its publisher."
+                    )
+                with archive.open(info) as member:
+                    arrays[key] = _read_npy(member, info.file_size, f"{path}, array {key!r},")
+    except UserError:
+        raise
+    except Exception as error:  # a damaged archive or header can end in any exception
+        what = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{path} is damaged ({what}); remove it and fetch it again.") from error
     return arrays
 
 
-def _read_npy(file: Any, what: str) -> NDArray[Any]:
+def _read_npy(file: Any, size: int, what: str) -> NDArray[Any]:
     version = npy_format.read_magic(file)
     read_header = {
         (1, 0): npy_format.read_array_header_1_0,
@@ -109,11 +411,15 @@ def _read_npy(file: Any, what: str) -> NDArray[Any]:
         raise ValueError(f"its format version {version} is not known")
     shape, fortran, dtype = read_header(file)
     if dtype.hasobject:
-        array = _load(file, what)
+        array = _load(file, size, what)
         if not isinstance(array, np.ndarray):
             raise ValueError("it holds no array")
         return array
-    count = int(np.prod(shape, dtype=np.int64))
+    if dtype.kind not in "biuf" or dtype.names is not None or dtype.subdtype is not None:
+        raise ValueError(f"it holds {dtype.kind!r} values, not numbers")
+    count = math.prod(shape)
+    if not 0 <= count * dtype.itemsize <= size or any(side < 0 for side in shape):
+        raise ValueError(f"its shape {shape} does not belong to its {size} bytes")
     data = file.read(count * dtype.itemsize)
     if len(data) != count * dtype.itemsize:
         raise ValueError("it ends too early")

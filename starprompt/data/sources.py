@@ -4,9 +4,68 @@ A source has ``fetch``, files to bring into ``raw/NAME`` (empty where nothing ne
 ``format``, which names a reader in :mod:`starprompt.data.formats` and its parameters.
 """
 
+import re
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from starprompt.data.steps import MOST_SIDE
+from starprompt.errors import UserError
+
+#: largest seed of NumPy's generators
+MOST_SEED = 2**32 - 1
+
+
+def below_root(name: str) -> str:
+    """A relative path that stays below its root, with ``/``; raises ValueError for another.
+
+    Parts that begin with a dot are kept for our own notes and locks.
+    """
+    parts = name.split("/")
+    if len(name) > 1000 or any(len(part.encode("utf-8", "replace")) > 255 for part in parts):
+        raise ValueError("the name is too long for a file")
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in name):
+        raise ValueError("a file's name must not hold control characters")
+    if name.startswith("/") or "\\" in name or re.match("[A-Za-z]:", name):
+        raise ValueError("a path below the data set's folder is expected, with / between its parts")
+    if any(part in ("", ".", "..") or part.startswith(".") for part in parts):
+        raise ValueError("its parts must have names, which must not begin with a dot")
+    return name
+
+
+def stays_below(root: Path, path: Path) -> Path:
+    """``path`` itself, if it lies below ``root`` once links are followed.
+
+    Raises :class:`UserError` for a link that leads out; ``root`` itself may be a link.
+    """
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise UserError(
+            f"{path} is a link that leads out of {root}; put the file itself there, or make "
+            f"{root} as a whole a link."
+        )
+    return path
+
+
+def _plain_name(name: str) -> str:
+    if "/" in below_root(name):
+        raise ValueError("a file's name without folders is expected")
+    return name
+
+
+def _image_folder(name: str) -> str:
+    """An absolute path, or one below the data root."""
+    if "\0" in name or len(name) > 4000:
+        raise ValueError("this is no path of a folder")
+    if not name.startswith("/"):
+        below_root(name.rstrip("/"))
+    return name
+
+
+RelativeFile = Annotated[str, AfterValidator(below_root)]
+PlainName = Annotated[str, AfterValidator(_plain_name)]
+Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
+Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 class _Part(BaseModel):
@@ -20,17 +79,17 @@ class Hub(_Part):
     """
 
     kind: Literal["hub"]
-    repository: str
-    revision: str = "main"
-    files: list[str] = Field(min_length=1)
+    repository: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$")
+    revision: RelativeFile = "main"
+    files: list[RelativeFile] = Field(min_length=1)
 
 
 class Url(_Part):
     """One file behind an address, kept under ``file``; ``sha256`` where one is published."""
 
     kind: Literal["url"]
-    url: str
-    file: str
+    url: str = Field(pattern=r"^https?://[^\s/]+/\S*$", max_length=2000)
+    file: PlainName
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
 
 
@@ -39,7 +98,7 @@ class Torchvision(_Part):
 
     kind: Literal["torchvision"]
     dataset: Literal["CIFAR100"]
-    files: list[str] = ["cifar-100-python.tar.gz"]
+    files: list[Literal["cifar-100-python.tar.gz"]] = ["cifar-100-python.tar.gz"]
 
 
 Fetch = Annotated[Hub | Url | Torchvision, Field(discriminator="kind")]
@@ -54,9 +113,9 @@ class SklearnDigits(_Part):
     """
 
     kind: Literal["sklearn-digits"]
-    test_share: float = Field(gt=0.0, lt=1.0)
-    split_seed: int
-    size: int = Field(gt=0)
+    test_share: Share
+    split_seed: Seed
+    size: int = Field(gt=0, le=MOST_SIDE)
 
 
 class ImageFolder(_Part):
@@ -69,10 +128,10 @@ class ImageFolder(_Part):
     """
 
     kind: Literal["image-folder"]
-    folder: str
-    test_share: float | None = Field(default=None, gt=0.0, lt=1.0)
-    split_seed: int = 0
-    class_names: str | None = None
+    folder: Annotated[str, AfterValidator(_image_folder)]
+    test_share: Share | None = None
+    split_seed: Seed = 0
+    class_names: RelativeFile | None = None
 
 
 class ListedImages(_Part):
@@ -84,10 +143,10 @@ class ListedImages(_Part):
     """
 
     kind: Literal["listed-images"]
-    archive: str
-    train: str
-    test: str
-    paths_below: str = ""
+    archive: RelativeFile
+    train: RelativeFile
+    test: RelativeFile
+    paths_below: str = Field(default="", max_length=1000)
 
 
 class SplitJson(_Part):
@@ -97,8 +156,8 @@ class SplitJson(_Part):
     """
 
     kind: Literal["split-json"]
-    split: str
-    images: str
+    split: RelativeFile
+    images: RelativeFile
 
 
 class ParquetImages(_Part):
@@ -109,11 +168,11 @@ class ParquetImages(_Part):
     """
 
     kind: Literal["parquet-images"]
-    files: str
+    files: RelativeFile
     name: str = "filename"
     image: str = "image_bytes"
-    train: str
-    test: str
+    train: RelativeFile
+    test: RelativeFile
 
 
 class PickledArrays(_Part):

@@ -6,9 +6,21 @@ throughout. :mod:`starprompt.data.transforms` carries them out.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-Side = Annotated[int, Field(gt=0)]
+#: largest side of a view or stored image in pixels
+MOST_SIDE = 4096
+Side = Annotated[int, Field(gt=0, le=MOST_SIDE)]
+
+
+def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
+    if not pair[0] <= pair[1]:
+        raise ValueError("a range's lower end must not exceed its upper end")
+    return pair
+
+
+AreaShare = Annotated[float, Field(gt=0.0, le=1.0)]
+Aspect = Annotated[float, Field(ge=0.01, le=100.0)]
 
 
 class _Step(BaseModel):
@@ -45,8 +57,8 @@ class RandomResizedCrop(_Step):
 
     step: Literal["random_resized_crop"]
     size: Side
-    scale: tuple[float, float] = (0.08, 1.0)
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    scale: Annotated[tuple[AreaShare, AreaShare], AfterValidator(_ascending)] = (0.08, 1.0)
+    ratio: Annotated[tuple[Aspect, Aspect], AfterValidator(_ascending)] = (3 / 4, 4 / 3)
 
 
 class HorizontalFlip(_Step):

@@ -81,7 +81,9 @@ class TaskData:
     def together(cls, parts: Sequence["TaskData"]) -> "TaskData":
         """The images of ``parts`` one after the other, which must be of one split of one stream."""
         first = parts[0]
-        if any(part._split is not first._split or part._views is not first._views for part in parts):
+        if any(
+            part._split is not first._split or part._views is not first._views for part in parts
+        ):
             raise ValueError("these images are not of one split of one stream")
         ids = np.concatenate([part.ids for part in parts])
         labels = torch.cat([part.labels for part in parts])
@@ -319,7 +321,7 @@ class TaskStream(Sequence[Task]):
             return TaskData(splits[part], ids, stream_labels, views, features[part], task)
 
         bounds = list(pairwise((0, *self.info.task_ends)))[:first_tasks]
-        if not bounds or first_tasks is not None and first_tasks < 1:
+        if not bounds or (first_tasks is not None and first_tasks < 1):
             raise UserError(f"A stream of {first_tasks} tasks teaches nothing; give 1 or more.")
         self.test_tasks = [data("test", a, b, t) for t, (a, b) in enumerate(bounds)]
         if joint:

@@ -14,6 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from starprompt.data.registry import MOST_CLASSES
+from starprompt.errors import UserError
+
 #: An image as a source holds it: a file, an encoded file's bytes, or pixels (H,W) or (H,W,3), uint8
 #: in 0..255 or floating point in [0, 1].
 Raw = Path | bytes | NDArray[Any]
@@ -89,6 +92,38 @@ class ArrayImages:
 
     def name(self, row: int) -> str:
         return f"{self.label}[{row}]"
+
+
+def class_numbers(labels: Any, where: str) -> NDArray[np.int64]:
+    """(N,) int64 labels of a list, tuple or integer array; nothing is rounded or converted.
+
+    ``where`` is named in messages. Raises :class:`UserError` for anything but whole numbers from
+    0 to below :data:`MOST_CLASSES`.
+    """
+    if isinstance(labels, np.ndarray) and labels.dtype != object:
+        # One column is how some archives store a row.
+        flat = labels.reshape(-1) if labels.ndim <= 2 and max(labels.shape) == labels.size else None
+        if flat is None or flat.dtype.kind not in "iu":
+            raise UserError(
+                f"The labels {where} are {labels.dtype} of shape {labels.shape}, not a row of "
+                "whole numbers; fetch it again or correct them."
+            )
+    else:
+        values = list(labels) if isinstance(labels, list | tuple | np.ndarray) else [labels]
+        odd = [v for v in values if isinstance(v, bool) or not isinstance(v, int | np.integer)]
+        if odd or not isinstance(labels, list | tuple | np.ndarray):
+            shown = repr((odd or values)[0])[:100]
+            raise UserError(
+                f"The labels {where} hold {shown}, which is no whole number; correct it."
+            )
+        flat = np.asarray([min(max(int(v), -1), MOST_CLASSES) for v in values], dtype=np.int64)
+    lowest, highest = (int(flat.min()), int(flat.max())) if flat.size else (0, 0)
+    if lowest < 0 or highest >= MOST_CLASSES:
+        raise UserError(
+            f"The labels {where} reach from {lowest} to {highest}, not from 0 to the number of "
+            "classes less 1; correct them."
+        )
+    return flat.astype(np.int64)
 
 
 def numbered_names(*labels: NDArray[np.int64]) -> tuple[str, ...]:

@@ -1,19 +1,31 @@
 """Sources that hold pixels, not image files: pickles, tensors, .npz, and CIFAR's batches."""
 
-import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from starprompt.data.formats import ArrayImages, Listing, RawSplit, numbered_names
+from starprompt.data.formats import (
+    ArrayImages,
+    Listing,
+    RawSplit,
+    class_numbers,
+    numbered_names,
+)
+from starprompt.data.formats.listed import load_table
 from starprompt.data.safe_pickle import load_npz, load_pickle
-from starprompt.data.sources import Cifar100, NumpyArchives, PickledArrays, TorchTensors
+from starprompt.data.sources import (
+    Cifar100,
+    NumpyArchives,
+    PickledArrays,
+    TorchTensors,
+    stays_below,
+)
 from starprompt.data.store import SPLITS
 from starprompt.errors import UserError
 
+PARTS = ("images", "labels")
 ArrayFormat = PickledArrays | TorchTensors | NumpyArchives | Cifar100
 
 
@@ -26,7 +38,7 @@ def read(form: ArrayFormat, files: Path, work: Path) -> Listing:
     if isinstance(form, PickledArrays):
         splits = [_pickled(files, split) for split in SPLITS]
     elif isinstance(form, NumpyArchives):
-        splits = [_npz(files / f"{split}_data.npz") for split in SPLITS]
+        splits = [_npz(stays_below(files, files / f"{split}_data.npz")) for split in SPLITS]
     elif isinstance(form, TorchTensors):
         splits = [_tensors(files, split) for split in SPLITS]
         names = _class_names(files / "class_names.json")
@@ -37,27 +49,31 @@ def read(form: ArrayFormat, files: Path, work: Path) -> Listing:
 
 
 def _split(images: Any, labels: Any, path: Path) -> RawSplit:
-    """Check what a file held: a stack or list of images, and whole numbers."""
-    is_stack = isinstance(images, np.ndarray) and images.ndim in (1, 3, 4)
-    if not (is_stack or (isinstance(images, list) and all(_is_array(i) for i in images))):
+    """Check what a file held: a stack or row of images, pixels or encoded bytes, and labels.
+
+    An image is never a path: a file of strangers must not name files of ours.
+    """
+    if isinstance(images, np.ndarray) and images.dtype == object:
+        images = list(images)
+    is_stack = isinstance(images, np.ndarray) and images.ndim in (3, 4)
+    is_row = isinstance(images, list) and all(_is_image(image) for image in images)
+    if not (is_stack or is_row):
         raise UserError(f"{path} holds no images as arrays; remove it and fetch it again.")
-    try:
-        numbers = np.asarray(labels).reshape(-1)
-        whole = numbers.astype(np.int64)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"The labels beside {path} are no numbers ({error}).") from error
-    if not np.array_equal(whole, numbers) or whole.min(initial=0) < 0:
-        raise UserError(f"The labels beside {path} are no class numbers; fetch it again.")
-    return RawSplit(ArrayImages(images, path.name), whole)
+    return RawSplit(ArrayImages(images, path.name), class_numbers(labels, f"beside {path}"))
 
 
-def _is_array(value: Any) -> bool:
-    return isinstance(value, np.ndarray)
+def _is_image(value: Any) -> bool:
+    return isinstance(value, bytes) or (
+        isinstance(value, np.ndarray) and value.dtype != object and value.ndim in (2, 3)
+    )
 
 
 def _pickled(files: Path, split: str) -> RawSplit:
     path = files / f"{split}_images.pkl"
-    return _split(load_pickle(path), load_pickle(files / f"{split}_labels.pkl"), path)
+    labels = files / f"{split}_labels.pkl"
+    return _split(
+        load_pickle(stays_below(files, path)), load_pickle(stays_below(files, labels)), path
+    )
 
 
 def _npz(path: Path) -> RawSplit:
@@ -68,9 +84,9 @@ def _npz(path: Path) -> RawSplit:
 def _tensors(files: Path, split: str) -> RawSplit:
     import torch
 
-    path = files / f"{split}_images.pt"
+    path, of_labels = (stays_below(files, files / f"{split}_{part}.pt") for part in PARTS)
     tensors = []
-    for file in (path, files / f"{split}_labels.pt"):
+    for file in (path, of_labels):
         try:
             mapped = zipfile.is_zipfile(file)  # files older than that form cannot be mapped
             value = torch.load(file, weights_only=True, mmap=mapped, map_location="cpu")
@@ -83,18 +99,23 @@ def _tensors(files: Path, split: str) -> RawSplit:
     images, labels = tensors
     if images.ndim != 4 or images.shape[1] != 3:
         raise UserError(f"{path} holds {tuple(images.shape)}, not (N, 3, H, W); fetch it again.")
-    return _split(images.permute(0, 2, 3, 1).numpy(), labels.numpy(), path)
+    try:
+        arrays = images.permute(0, 2, 3, 1).numpy(), labels.numpy()
+    except (RuntimeError, TypeError) as error:  # sparse, quantised, on no device, of bfloat16
+        raise UserError(f"{path} holds no plain numbers ({error}); fetch it again.") from error
+    return _split(*arrays, path)
 
 
 def _class_names(path: Path) -> tuple[str, ...]:
     """Names from ``{"0": name, ...}`` or a list."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); fetch it again.") from error
+    value = load_table(path)
     if isinstance(value, dict):
-        value = [value[key] for key in sorted(value, key=int)]
-    return tuple(str(name) for name in value)
+        if set(value) != {str(number) for number in range(len(value))}:
+            raise UserError(f"{path} does not number its names from 0 on; fetch it again.")
+        value = [value[str(number)] for number in range(len(value))]
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise UserError(f"{path} holds no list of names; fetch it again.")
+    return tuple(value)
 
 
 def _cifar100(files: Path, work: Path) -> tuple[list[RawSplit], tuple[str, ...]]:
@@ -104,19 +125,17 @@ def _cifar100(files: Path, work: Path) -> tuple[list[RawSplit], tuple[str, ...]]
     work.mkdir(parents=True, exist_ok=True)
     link = work / CIFAR100.filename
     link.unlink(missing_ok=True)
-    link.symlink_to((files / CIFAR100.filename).resolve())
+    link.symlink_to(stays_below(files, files / CIFAR100.filename).resolve())
     try:
         parts = [CIFAR100(work, train=train, download=True) for train in (True, False)]
-    except (RuntimeError, OSError) as error:
+    except Exception as error:  # a damaged archive can end in any exception
         raise UserError(
             f"{files / CIFAR100.filename} is damaged ({error}); remove it and fetch it again."
         ) from error
     splits = [
-        RawSplit(ArrayImages(part.data, f"cifar100 {split}"), _int64(part.targets))
+        RawSplit(
+            ArrayImages(part.data, f"cifar100 {split}"), class_numbers(part.targets, "of CIFAR-100")
+        )
         for part, split in zip(parts, SPLITS, strict=True)
     ]
     return splits, tuple(name.replace("_", " ") for name in parts[0].classes)
-
-
-def _int64(values: list[int]) -> NDArray[np.int64]:
-    return np.asarray(values, dtype=np.int64)

@@ -50,7 +50,7 @@ def folder_state(folder: Path) -> str:
     """Digest of the names, sizes and times of all images: tells whether any has changed."""
     state: list[Any] = []
     for name in _images(folder):
-        status = os.stat(os.path.join(folder, name))
+        status = (folder / name).stat()
         state.append((name, status.st_size, status.st_mtime_ns))
     return digest_of(state)
 
@@ -61,12 +61,15 @@ def _images(folder: Path) -> list[str]:
     Strings and one walk: a Path for every file of a large folder costs a tenth of its decoding.
     """
     names = []
-    for parent, _, files in os.walk(folder):
-        below = os.path.relpath(parent, folder).replace(os.sep, "/")
-        for file in files:
-            if os.path.splitext(file)[1].lower() in SUFFIXES:
-                if os.path.isfile(os.path.join(parent, file)):  # not a link to nowhere
-                    names.append(file if below == "." else f"{below}/{file}")
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
+        with os.scandir(folder / below) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(f"{below}{entry.name}/")
+                elif "." + entry.name.rpartition(".")[2].lower() in SUFFIXES and entry.is_file():
+                    names.append(below + entry.name)
     return sorted(names, key=lambda name: name.split("/"))
 
 

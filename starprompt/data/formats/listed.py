@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from starprompt.data.archives import extract
-from starprompt.data.formats import FileImages, Listing, RawSplit, numbered_names
-from starprompt.data.sources import ListedImages
+from starprompt.data.formats import FileImages, Listing, RawSplit, class_numbers, numbered_names
+from starprompt.data.sources import ListedImages, stays_below
 from starprompt.errors import UserError
+from starprompt.files import parse_yaml, read_text
+
+#: largest list of images, in bytes: one of a million images has some 60 million
+MOST_TABLE = 256_000_000
 
 
 def read(form: ListedImages, files: Path, work: Path) -> Listing:
@@ -19,11 +22,11 @@ def read(form: ListedImages, files: Path, work: Path) -> Listing:
 
     Raises :class:`UserError` when a list is unreadable or an image is not in the archive.
     """
-    folder = extract(files / form.archive, work / "images")
+    folder = extract(stays_below(files, files / form.archive), work / "images")
     index = FileIndex(folder)
     splits = []
     for name in (form.train, form.test):
-        paths, labels = read_list(files / name)
+        paths, labels = read_list(stays_below(files, files / name))
         found = tuple(index.find(p.removeprefix(form.paths_below), files / name) for p in paths)
         splits.append(RawSplit(FileImages(found), labels))
     train, test = splits
@@ -40,21 +43,36 @@ def read_list(path: Path) -> tuple[list[str], NDArray[np.int64]]:
             f"{path} is no list of images: expected `data` and `targets` of equal length; "
             "fetch it again."
         )
-    return [str(p) for p in paths], np.asarray(labels, dtype=np.int64)
+    if odd := [p for p in paths if not isinstance(p, str)]:
+        raise UserError(f"{path} lists {repr(odd[0])[:100]}, which is no path; correct it.")
+    return paths, class_numbers(labels, f"in {path}")
 
 
 def load_table(path: Path) -> Any:
-    """A YAML or JSON file. Raises :class:`UserError` when it is neither."""
+    """A YAML or JSON file of at most :data:`MOST_TABLE` bytes.
+
+    Raises :class:`UserError` when it is missing, neither, or has a key twice.
+    """
+    text = read_text(path, MOST_TABLE)
+    if path.suffix != ".json":
+        return parse_yaml(text, path, MOST_TABLE)
     try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix == ".json":
-            return json.loads(text)
-        # A list of 24,000 paths: the C parser takes a second where the Python one takes ten.
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        return yaml.load(text, Loader=loader)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        what = " ".join(str(error).split())
+        return json.loads(text, object_pairs_hook=_each_key_once, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        what = " ".join(str(error).split())[:200]
         raise UserError(f"{path} cannot be read ({what}); remove it and fetch it again.") from error
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} stands twice")
+    return table
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
 
 
 class FileIndex:
@@ -63,10 +81,12 @@ class FileIndex:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._by_name: dict[str, list[tuple[str, ...]]] = {}
+        self._all: set[tuple[str, ...]] = set()
         for path in folder.rglob("*"):
             if path.is_file():
                 parts = path.relative_to(folder).parts
                 self._by_name.setdefault(path.name, []).append(parts)
+                self._all.add(parts)
 
     def find(self, listed: str, source: Path) -> Path:
         """The file of that path, or the only one whose path shares its longest ending.
@@ -74,16 +94,15 @@ class FileIndex:
         Raises :class:`UserError` when there is none, or two are as good.
         """
         parts = tuple(part for part in listed.split("/") if part not in ("", "."))
-        exact = self.folder.joinpath(*parts)
-        if ".." not in parts and exact.is_file():
-            return exact
+        if ".." not in parts and parts in self._all:
+            return self.folder.joinpath(*parts)
         candidates = self._by_name.get(parts[-1] if parts else "", [])
         scores = [_shared_ending(parts, candidate) for candidate in candidates]
         best = max(scores, default=0)
         needed = min(2, len(parts))
         if best < needed or scores.count(best) > 1:
             raise UserError(
-                f"{source} lists {listed!r}, which the archive does not hold; the two do not "
+                f"{source} lists {listed[:200]!r}, which the archive does not hold; the two do not "
                 "belong together, fetch both again."
             )
         return self.folder.joinpath(*candidates[scores.index(best)])

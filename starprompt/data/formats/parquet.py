@@ -9,7 +9,7 @@ from pathlib import Path
 from starprompt.data.download import find_files
 from starprompt.data.formats import Listing, Raw, RawSplit, numbered_names
 from starprompt.data.formats.listed import read_list
-from starprompt.data.sources import ParquetImages
+from starprompt.data.sources import ParquetImages, stays_below
 from starprompt.errors import UserError
 from starprompt.files import atomic_path, write_json
 
@@ -24,7 +24,7 @@ def read(form: ParquetImages, files: Path, work: Path) -> Listing:
     blob = ParquetBlob.gather(files, form.files, form.image, form.name, work)
     splits = []
     for name in (form.train, form.test):
-        paths, labels = read_list(files / name)
+        paths, labels = read_list(stays_below(files, files / name))
         images = blob.select([Path(path).name for path in paths], files / name)
         splits.append(RawSplit(images, labels))
     train, test = splits
@@ -53,11 +53,16 @@ class ParquetBlob:
         """
         path, index = work / "images.bin", work / "images.json"
         if not index.is_file():
-            places = {}
+            places: dict[str, tuple[int, int]] = {}
             with atomic_path(path) as part, part.open("wb") as out:
                 for file in find_files(files, pattern):
-                    for key, data in _rows(file, image, name):
-                        places[Path(key).name] = (out.tell(), len(data))
+                    for key, data in _rows(stays_below(files, file), image, name):
+                        if key in places:
+                            raise UserError(
+                                f"{file} has the image {key[:200]!r} again; two images of one "
+                                "name cannot be told apart, fetch the files again."
+                            )
+                        places[key] = (out.tell(), len(data))
                         out.write(data)
             write_json(index, places)
         return cls(path, {k: (a, b) for k, (a, b) in json.loads(index.read_text()).items()})
@@ -74,21 +79,22 @@ class ParquetBlob:
 
 
 def _rows(file: Path, image: str, name: str | None) -> Iterator[tuple[str, bytes]]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    columns = [image] if name is None else [name, image]
     try:
         with pq.ParquetFile(file) as table:
-            columns = [image] if name is None else [name, image]
             for batch in table.iter_batches(ROWS_AT_A_TIME, columns=columns):
                 for row in batch.to_pylist():
-                    if name is None:
-                        yield row[image]["path"], row[image]["bytes"]
-                    else:
-                        yield row[name], row[image]
-    except (pa.ArrowException, KeyError, TypeError, OSError) as error:
+                    key = row[image]["path"] if name is None else row[name]
+                    data = row[image]["bytes"] if name is None else row[image]
+                    if not isinstance(key, str) or not isinstance(data, bytes):
+                        raise TypeError("a row has no file name or no bytes")
+                    yield key.rpartition("/")[2], data
+    except Exception as error:  # a damaged file can end in any exception
+        what = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
-            f"{file} is no parquet file with the columns {', '.join(columns)} ({error}); remove it "
+            f"{file} is no parquet file with the columns {', '.join(columns)} ({what}); remove it "
             "and fetch it again."
         ) from error
 
