@@ -8,11 +8,12 @@ Continual Learning", CVPR 2023 (arXiv 2211.13218), Sec. 4:
     loss     = CE(current classes) + orthogonality * (of p, k and a)
 
 Every task owns an equal share of the components; those of earlier tasks are frozen, those of later
-ones take no part, and a task's own start orthonormal to all before them.
+ones take no part, and a task's own start orthonormal to all before them. The rate falls along a
+cosine, which in the released code (``utils/schedulers.py``) lags by one epoch: its first step
+counts from the epoch before the first.
 """
 
-import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,7 @@ from starprompt.backbones.classifier import load_module_state, module_state
 from starprompt.backbones.prefixes import prefixes_at, require_layers
 from starprompt.backbones.prompted_vit import PromptedViT
 from starprompt.continual.learner import BaseHyperparameters, Learner, Selection
+from starprompt.continual.schedules import cosine_factor
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
 from starprompt.errors import UserError
@@ -72,6 +74,9 @@ class CodaPrompt(Learner):
         length: int = Field(default=8, ge=2, multiple_of=2, description="half keys, half values")
         layers: tuple[int, ...] = (0, 1, 2, 3, 4)
         orthogonality: float = Field(default=0.0, ge=0, description="lambda")
+        schedule: Literal["released", "cosine"] = Field(
+            default="released", description="released: the cosine lags by one epoch"
+        )
 
     hp: Any
 
@@ -111,9 +116,9 @@ class CodaPrompt(Learner):
         self.optimiser = torch.optim.Adam(trained, lr=self.hp.lr)
 
     def begin_epoch(self, epoch: int) -> None:
-        last = max(1, self.epochs - 1)
+        place = max(0, epoch - 1) if self.hp.schedule == "released" else epoch
         for group in self.optimiser.param_groups:
-            group["lr"] = self.hp.lr * math.cos(99 * math.pi * epoch / (200 * last))
+            group["lr"] = self.hp.lr * cosine_factor(place, self.epochs)
 
     def _of_past(self, kind: str) -> Tensor:
         return self.pool[kind][:, : self.tasks_seen * self.share]
@@ -145,14 +150,16 @@ class CodaPrompt(Learner):
         assert batch.images is not None
         features, _ = self.features(self.setting.vit_normalisation(batch.images))
         logits = self.head(features)[:, self.past : self.seen]
-        loss = F.cross_entropy(logits, batch.labels - self.past)
+        losses = {"cross_entropy": F.cross_entropy(logits, batch.labels - self.past)}
+        loss = losses["cross_entropy"]
         if self.hp.orthogonality:
             terms = [orthogonality(rows) for part in self.components().values() for rows in part]
-            loss = loss + self.hp.orthogonality * torch.stack(terms).sum()
+            losses["orthogonality"] = torch.stack(terms).sum()
+            loss = loss + self.hp.orthogonality * losses["orthogonality"]
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
-        return {"loss": loss}
+        return {"loss": loss, **losses}
 
     @torch.no_grad()
     def end_task(self, task: Task) -> None:

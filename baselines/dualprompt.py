@@ -9,10 +9,12 @@ Wang et al., "DualPrompt: Complementary Prompting for Rehearsal-free Continual L
     training   the task's own E-prompt; loss = CE(current classes) + pull * (1 - cos(query, key))
     testing    the E-prompt of the seen task whose key lies nearest to the query
 
-The query is the frozen ViT's [CLS]. A new E-prompt starts from the one before it.
+The query is the frozen ViT's [CLS]. A new E-prompt starts from the one before it. ``batch_vote``
+lets the test images of a batch choose together, as the authors' configuration for CIFAR-100 does:
+then an answer depends on the images that it is tested with.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +23,7 @@ from torch import Tensor, nn
 
 from starprompt.backbones.classifier import load_module_state, module_state
 from starprompt.backbones.prefixes import prefixes_at, require_layers
+from starprompt.backbones.prompt_pools import head_of, limit_gradients, voted
 from starprompt.backbones.prompted_vit import PromptedViT
 from starprompt.continual.learner import BaseHyperparameters, Learner, Selection
 from starprompt.data.batch import Batch
@@ -43,21 +46,35 @@ class DualPrompt(Learner):
         start: tuple[float, float] = Field(
             default=(0.0, 0.01), description="prompts and keys start uniform between these"
         )
+        head_start: Literal["zero", "uniform"] = Field(
+            default="zero", description="the head's start: zeros, as released, or nn.Linear's"
+        )
         pull: float = Field(default=1.0, ge=0, description="lambda")
         clip_gradient: float = Field(default=1.0, gt=0, description="largest norm of a gradient")
+        clip_frozen: bool = Field(
+            default=False,
+            description="that norm counts the frozen ViT's gradients too, as released",
+        )
+        all_keys: bool = Field(
+            default=False,
+            description="keys of tasks to come can be chosen at test time, as released",
+        )
+        batch_vote: bool = Field(
+            default=False, description="the test batch votes on its E-prompt, as released"
+        )
 
     hp: Any
 
     def setup(self) -> None:
         setting, hp = self.setting, self.hp
-        self.vit = PromptedViT(setting.vit()).eval()
+        self.vit = PromptedViT(setting.vit()).eval().requires_grad_(hp.clip_frozen)
         require_layers(hp.g_layers, self.vit.depth, "g_layers")
         require_layers(hp.e_layers, self.vit.depth, "e_layers")
         dim, tasks = self.vit.dim, setting.stream.n_tasks
         self.shared = nn.ParameterDict(
             {"g": torch.empty(len(hp.g_layers), 2, hp.g_length, dim).uniform_(*hp.start)}
         ).to(setting.device)
-        self.head = nn.Linear(dim, setting.stream.n_classes).to(setting.device)
+        self.head = head_of(dim, setting.stream.n_classes, hp.head_start).to(setting.device)
         #: E-prompts (T, layers, 2, P, D) and keys (T, D) of all tasks: no optimiser knows them
         prompts = torch.empty(tasks, len(hp.e_layers), 2, hp.e_length, dim).uniform_(*hp.start)
         self.prompts = prompts.to(setting.device)
@@ -99,7 +116,8 @@ class DualPrompt(Learner):
         loss = cross_entropy + self.hp.pull * distance
         self.optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.trained, self.hp.clip_gradient)
+        counted = self.vit if self.hp.clip_frozen else None
+        limit_gradients(self.trained, self.hp.clip_gradient, counted)
         self.optimiser.step()
         return {"loss": loss, "cross_entropy": cross_entropy, "key_distance": distance}
 
@@ -112,10 +130,14 @@ class DualPrompt(Learner):
     def predict(self, batch: Batch) -> Tensor:
         assert batch.images is not None
         images = self.setting.vit_normalisation(batch.images)
-        similarity = self.query(images) @ F.normalize(self.keys[: self.tasks_seen], dim=-1).T
-        nearest, chosen = similarity.max(dim=-1, keepdim=True)
+        keys = self.keys if self.hp.all_keys else self.keys[: self.tasks_seen]
+        similarity = self.query(images) @ F.normalize(keys, dim=-1).T
+        chosen = similarity.argmax(dim=-1, keepdim=True)
+        chosen = voted(chosen, len(keys)) if self.hp.batch_vote else chosen
         layer = torch.tensor([self.hp.e_layers[0]])
-        self.last_selection = Selection(chosen, nearest, of="task", layer=layer)
+        self.last_selection = Selection(
+            chosen, similarity.gather(1, chosen), of="task", layer=layer
+        )
         return self.head(self.features(images, self.prompts[chosen[:, 0]]))[:, : self.seen]
 
     def state_dict(self) -> dict[str, Tensor]:

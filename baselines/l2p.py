@@ -7,11 +7,11 @@ Wang et al., "Learning to Prompt for Continual Learning", CVPR 2022 (arXiv 2112.
     feature = mean of the outputs at the chosen prompts' tokens, prepended to the image's
     loss    = CE(current classes) - pull * sum of the chosen keys' similarities
 
-Each image chooses for itself: a vote over the batch, as in the authors' configuration, would tell
-one test image about the others.
+Each image chooses for itself. ``batch_vote`` lets the whole batch choose, as the authors'
+configurations do: then a test image's answer depends on the images that it is tested with.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from starprompt.backbones.classifier import load_module_state, module_state
+from starprompt.backbones.prompt_pools import head_of, limit_gradients, voted
 from starprompt.backbones.prompted_vit import PromptedViT
 from starprompt.continual.learner import BaseHyperparameters, Learner, Selection
 from starprompt.data.batch import Batch
@@ -34,11 +35,13 @@ class PromptPool(nn.Module):
         self.prompts = nn.Parameter(torch.empty(size, length, dim).uniform_(*start))
         self.keys = nn.Parameter(torch.empty(size, dim).uniform_(*start))
 
-    def choose(self, query: Tensor, n: int) -> tuple[Tensor, Tensor]:
-        """Cosine (B, n) and index (B, n) of the ``n`` nearest keys, nearest first."""
+    def choose(self, query: Tensor, n: int, vote: bool = False) -> tuple[Tensor, Tensor]:
+        """Cosine (B, n) and index (B, n) of the ``n`` nearest keys, nearest first, or of the
+        ``n`` that a vote over the batch gives."""
         similarity = F.normalize(query, dim=-1) @ F.normalize(self.keys, dim=-1).T
-        nearest = similarity.topk(n, dim=-1)
-        return nearest.values, nearest.indices
+        chosen = similarity.topk(n, dim=-1).indices
+        chosen = voted(chosen, len(self.keys)) if vote else chosen
+        return similarity.gather(1, chosen), chosen
 
 
 class L2P(Learner):
@@ -56,17 +59,27 @@ class L2P(Learner):
         start: tuple[float, float] = Field(
             default=(0.0, 0.01), description="prompts and keys start uniform between these"
         )
+        head_start: Literal["zero", "uniform"] = Field(
+            default="zero", description="the head's start: zeros, as released, or nn.Linear's"
+        )
         pull: float = Field(default=0.1, ge=0, description="lambda")
         clip_gradient: float = Field(default=1.0, gt=0, description="largest norm of a gradient")
+        clip_frozen: bool = Field(
+            default=False,
+            description="that norm counts the frozen ViT's gradients too, as released",
+        )
+        batch_vote: bool = Field(
+            default=False, description="the batch votes on its prompts, as released"
+        )
 
     hp: Any
 
     def setup(self) -> None:
         if self.hp.top_k > self.hp.pool:
             raise UserError(f"top_k {self.hp.top_k} is more than the pool's {self.hp.pool}.")
-        self.vit = PromptedViT(self.setting.vit()).eval()
+        self.vit = PromptedViT(self.setting.vit()).eval().requires_grad_(self.hp.clip_frozen)
         self.pool = PromptPool(self.hp.pool, self.hp.length, self.vit.dim, self.hp.start)
-        self.head = nn.Linear(self.vit.dim, self.setting.stream.n_classes)
+        self.head = head_of(self.vit.dim, self.setting.stream.n_classes, self.hp.head_start)
         self.net = nn.ModuleDict({"pool": self.pool, "head": self.head}).to(self.setting.device)
         self.past = self.seen = 0
 
@@ -81,7 +94,7 @@ class L2P(Learner):
         images, pool = self.setting.vit_normalisation(batch.images), self.pool
         with torch.no_grad():
             query = self.vit(images)
-        similarity, chosen = pool.choose(query, self.hp.top_k)
+        similarity, chosen = pool.choose(query, self.hp.top_k, self.hp.batch_vote)
         prompts = pool.prompts[chosen].flatten(1, 2)
         tokens = self.vit.tokens(images, prepended=prompts)
         return tokens[:, : prompts.shape[1]].mean(dim=1), similarity, chosen
@@ -94,7 +107,8 @@ class L2P(Learner):
         loss = cross_entropy - self.hp.pull * nearness
         self.optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.net.parameters(), self.hp.clip_gradient)
+        counted = self.vit if self.hp.clip_frozen else None
+        limit_gradients(list(self.net.parameters()), self.hp.clip_gradient, counted)
         self.optimiser.step()
         return {"loss": loss, "cross_entropy": cross_entropy, "nearness": nearness}
 

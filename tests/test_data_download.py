@@ -124,7 +124,7 @@ def test_a_name_that_a_hub_gives_stays_below_the_raw_folder(site, tmp_path, name
     spec = _spec(HUB | {"repository": "some/evil", "files": ["*.bin"]})
     with pytest.raises(UserError, match=r"hub names a file .* nothing was fetched"):
         download(spec, tmp_path / "root")
-    assert not [path for path in tmp_path.rglob("*.bin")]
+    assert not list(tmp_path.rglob("*.bin"))
 
 
 def test_a_link_in_the_raw_folder_is_never_written_through(site, tmp_path):

@@ -179,8 +179,8 @@ class Golden:
         DEVIATIONS[self.method, kind].append(error)
         assert error <= tolerance, f"{at}: relative error {error:.2e} > {tolerance:.0e}"
 
-    def forward(self, ours: Tensor, name: str) -> None:
-        self.check("forward", ours, name, FORWARD)
+    def forward(self, ours: Tensor, name: str, least: float = 1e-12) -> None:
+        self.compare("forward", ours, self.t[name], FORWARD, name, least)
 
     def gradient(self, ours: Tensor | None, name: str) -> None:
         """A gradient; none is a gradient of zeros.
@@ -193,6 +193,10 @@ class Golden:
         step = name[: name.index("grad.") + len("grad.")]
         largest = max(float(g.abs().max()) for g in self.under(step).values())
         self.compare("gradient", ours, golden, GRADIENT, name, least=max(1e-12, 1e-2 * largest))
+
+    def norm(self, ours: Tensor, name: str) -> None:
+        """A norm of gradients."""
+        self.check("gradient", ours, name, GRADIENT)
 
     def after(self, ours: Tensor, name: str, tolerance: float = STEP) -> None:
         self.check("step", ours, name, tolerance)

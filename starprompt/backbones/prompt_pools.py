@@ -1,0 +1,45 @@
+"""What L2P and DualPrompt share: a vote over a batch, a head's start, a limit on gradients.
+
+Each as in the authors' released code (google-research/l2p).
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+
+def voted(chosen: Tensor, size: int) -> Tensor:
+    """(B, n) indices, the same for all images: the n that most images chose.
+
+    chosen (B, n) int64, the indices below ``size`` that each image chose, no two of an image alike.
+    A tie goes to the lower index (``models/prompt.py``, ``batchwise_prompt``; there, the images of
+    one device vote).
+    """
+    votes = chosen.flatten().bincount(minlength=size)
+    most = votes.argsort(descending=True, stable=True)[: chosen.shape[1]]
+    return most.expand_as(chosen)
+
+
+def head_of(dim: int, classes: int, start: Literal["zero", "uniform"]) -> nn.Linear:
+    """A linear head that starts at zero, as released (``models/vit.py``), or as nn.Linear does."""
+    head = nn.Linear(dim, classes)
+    if start == "zero":
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+    return head
+
+
+def limit_gradients(
+    trained: Sequence[nn.Parameter], limit: float, counted: nn.Module | None = None
+) -> Tensor:
+    """Scale the gradients of ``trained`` so that their norm is at most ``limit``.
+
+    Returns the norm before. The gradients of ``counted`` belong to the norm, and are dropped: the
+    released ``train_step`` takes it over all parameters, the frozen ViT's included.
+    """
+    others = [] if counted is None else list(counted.parameters())
+    norm = nn.utils.clip_grad_norm_([*trained, *others], limit)
+    for parameter in others:
+        parameter.grad = None
+    return norm
