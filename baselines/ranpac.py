@@ -1,13 +1,16 @@
 """RanPAC: random projections of frozen features and a ridge classifier.
 
 McDonnell et al., "RanPAC: Random Projections and Pre-trained Models for Continual Learning",
-NeurIPS 2023 (arXiv 2307.02251), Algorithm 1 without its first-session adapters:
+NeurIPS 2023 (arXiv 2307.02251), Algorithm 1; code RanPAC/RanPAC@012927f:
 
-    h(x) = relu(W^T f(x)), W fixed and random
-    G <- G + H^T H,  C <- C + H^T Y                      over the task's images
+    Phase 1, first task: adapt the ViT by SGD with a cosine head, then freeze it
+    Phase 2, each task, over its images, with W fixed and random:
+        h(x) = relu(W^T f(x))
+        G <- G + H^T H,  C <- C + H^T Y
+        ridge: the power of ten that fits the first four fifths best to the last fifth
     predict h(x) (G + ridge I)^-1 C
 
-The ridge is the power of ten that fits four fifths of the task's images best to the last fifth.
+With ``adaptation: none`` there is no Phase 1: the row "No Phase 1" of the authors' tables.
 """
 
 from typing import Any
@@ -17,50 +20,95 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from starprompt.backbones.adapters import Adaptation, AdaptedViT
+from starprompt.backbones.first_session import Session
 from starprompt.continual.learner import BaseHyperparameters, Learner
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
 from starprompt.precision import exactly
-
-
-def ridge_solution(gram: Tensor, targets: Tensor, ridge: float) -> Tensor:
-    """(M, C) weights (G + ridge I)^-1 C of Gram matrix (M, M) and summed targets (M, C)."""
-    identity = torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
-    return torch.linalg.solve(gram + ridge * identity, targets)
+from starprompt.replay.ridge import held_out_errors, ridge_solution
 
 
 class RanPAC(Learner):
-    """One pass over the images, a Gram matrix, and a linear system."""
+    """A first session, then one pass over each task's images, a Gram matrix, a linear system."""
 
     class Hyperparameters(BaseHyperparameters):
         """The authors' values."""
 
-        batch_size: int = Field(default=128, ge=1)
+        epochs: int = Field(default=20, ge=1, description="of the first session")
+        batch_size: int = Field(default=48, ge=1)
+        adaptation: Adaptation = Field(default="adapter", description="what the session trains")
+        bottleneck: int = Field(default=64, ge=1, description="of the adapters")
+        prompts: int = Field(default=5, ge=1, description="VPT's tokens a block")
+        lr: float = Field(default=0.01, gt=0)
+        momentum: float = Field(default=0.9, ge=0)
+        weight_decay: float = Field(default=5e-4, ge=0)
         projections: int = Field(default=10000, ge=1, description="M")
         ridge_powers: tuple[int, int] = Field(
             default=(-8, 8), description="first and last power of ten that is tried"
         )
         held_out: float = Field(default=0.2, gt=0, lt=1, description="share that chooses the ridge")
+        ridge_on_all: bool = Field(
+            default=False,
+            description="choose it with the past tasks' Gram matrix added, not on this task alone",
+        )
 
     hp: Any
 
     def setup(self) -> None:
-        setting, m = self.setting, self.hp.projections
-        self.vit = setting.vit().requires_grad_(False).eval()
-        self.projection = torch.randn(self.vit.num_features, m).to(setting.device)
+        setting, hp, m = self.setting, self.hp, self.hp.projections
+        vit = setting.vit()
+        self.projection = torch.randn(vit.num_features, m).to(setting.device)
+        self.net = AdaptedViT(
+            vit,
+            hp.adaptation,
+            setting.vit_normalisation,
+            bottleneck=hp.bottleneck,
+            prompts=hp.prompts,
+        )
         self.gram = torch.zeros(m, m, device=setting.device)
         self.targets = torch.zeros(m, setting.stream.n_classes, device=setting.device)
         self.weights = torch.zeros_like(self.targets)
         self.seen = 0
+        self.session: Session | None = None
+
+    @property
+    def epochs(self) -> int:
+        return self.hp.epochs if self.session is not None else 0
+
+    # --- Phase 1
 
     def begin_task(self, task: Task) -> None:
-        self.seen = task.seen_classes
+        self.seen, self.session, self.optimiser = task.seen_classes, None, None
+        if task.index == 0 and self.hp.adaptation != "none":
+            self.session = Session(
+                self.net.trained().values(),
+                self.net.dim,
+                task.current,
+                device=self.setting.device,
+                lr=self.hp.lr,
+                epochs=self.hp.epochs,
+                momentum=self.hp.momentum,
+                weight_decay=self.hp.weight_decay,
+            )
+            self.optimiser = self.session.optimiser
+
+    def begin_epoch(self, epoch: int) -> None:
+        assert self.session is not None
+        self.session.begin_epoch(epoch)
+
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+        assert self.session is not None
+        self.net.train()
+        return {"loss": self.session.step(self.net(batch.images), batch.labels)}
+
+    # --- Phase 2
 
     @torch.no_grad()
     def projected(self, batch: Batch) -> Tensor:
         """(B, M): h(x)."""
-        assert batch.images is not None
-        return F.relu(self.vit(self.setting.vit_normalisation(batch.images)) @ self.projection)
+        self.net.eval()
+        return F.relu(self.net(batch.images) @ self.projection)
 
     def end_task(self, task: Task) -> None:
         batches = list(task.train.batches(self.batch_size))
@@ -75,22 +123,20 @@ class RanPAC(Learner):
 
     def best_ridge(self, features: Tensor, one_hot: Tensor) -> float:
         """The ridge with the least squared error on images that its own fit did not see."""
-        order = torch.randperm(len(features)).to(features.device)
-        held, fit = order.tensor_split([max(1, int(self.hp.held_out * len(order)))])
-        gram = self.gram + features[fit].T @ features[fit]
-        targets = self.targets + features[fit].T @ one_hot[fit]
         first, last = self.hp.ridge_powers
-        candidates = [10.0**power for power in range(first, last + 1)]
-        errors = []
-        for ridge in candidates:
-            try:
-                answers = features[held] @ ridge_solution(gram, targets, ridge)
-            except torch.linalg.LinAlgError:  # too small a ridge for a singular Gram matrix
-                errors.append(float("inf"))
-                continue
-            error = F.mse_loss(answers, one_hot[held]).item()
-            errors.append(error if error == error else float("inf"))
-        return candidates[errors.index(min(errors))]
+        ridges = [10.0**power for power in range(first, last + 1)]
+        order = self.row_order(len(features))
+        fit, held = order.tensor_split([int((1 - self.hp.held_out) * len(order))])
+        past = (self.gram, self.targets) if self.hp.ridge_on_all else (None, None)
+        errors = held_out_errors(
+            (features[fit], one_hot[fit]), (features[held], one_hot[held]), ridges, *past
+        )
+        least = min(errors)
+        return ridges[errors.index(least) if least < float("inf") else -1]
+
+    def row_order(self, count: int) -> Tensor:
+        """(count,) the order in which a task's images are split; the release's loader shuffles."""
+        return torch.randperm(count).to(self.setting.device)
 
     def predict(self, batch: Batch) -> Tensor:
         return self.projected(batch) @ self.weights[:, : self.seen]
@@ -102,13 +148,18 @@ class RanPAC(Learner):
             "targets": self.targets,
             "weights": self.weights,
             "seen": torch.tensor(self.seen),
+            **{f"net.{name}": p.detach() for name, p in self.net.trained().items()},
         }
 
+    @torch.no_grad()
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         for name in ("projection", "gram", "targets", "weights"):
             setattr(self, name, state[name].to(self.setting.device))
+        for name, parameter in self.net.trained().items():
+            parameter.copy_(state[f"net.{name}"])
         self.seen = int(state["seen"])
 
     def parameter_counts(self) -> dict[str, int]:
+        adapted = sum(p.numel() for p in self.net.trained().values())
         stored = self.projection.numel() + self.gram.numel() + self.targets.numel()
-        return {"trained": self.weights.numel(), "stored": stored}
+        return {"trained": adapted + self.weights.numel(), "stored": stored}

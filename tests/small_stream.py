@@ -133,17 +133,20 @@ def take_steps(
     return losses
 
 
-def check_stopping_within(build: Callable[[], Learner], first: Task, second: Task) -> None:
-    """Stopped within an epoch of its second task, and taken up by a new object, a learner ends as
-    if undisturbed."""
+def check_stopping_within(build: Callable[[], Learner], *tasks: Task) -> None:
+    """Stopped within an epoch of the last of ``tasks``, and taken up by a new object, a learner
+    ends as if undisturbed."""
+    *earlier, second = tasks
     straight = build()
-    learn(straight, first)
+    for task in earlier:
+        learn(straight, task)
     between = pack_state(straight.state_dict())
     learn(straight, second)
     steps = straight.epochs * -(-len(second.train) // straight.batch_size)
     stop = steps // 2 + 1
     stopped = build()
-    stopped.load_state_dict(load(between))
+    if earlier:
+        stopped.load_state_dict(load(between))
     seed_everything(stopped.setting.seed, "task", second.index)
     stopped.begin_task(second)
     take_steps(stopped, second, last=stop)
@@ -152,7 +155,8 @@ def check_stopping_within(build: Callable[[], Learner], first: Task, second: Tas
     kept = load(pack_state(state))
 
     resumed = build()
-    resumed.load_state_dict(load(between))
+    if earlier:
+        resumed.load_state_dict(load(between))
     resumed.begin_task(second)
     resumed.load_task_state(kept)
     restore_generators(generators, CPU)

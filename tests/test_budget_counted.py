@@ -183,6 +183,26 @@ def test_a_step_costs_what_the_forecast_says(name: str, stream: TaskStream, keys
     assert learner.parameter_counts()["trained"] == forecast.parameters["trained"]
 
 
+@pytest.mark.parametrize("adaptation", ["adapter", "ssf", "vpt-deep", "vpt-shallow"])
+@pytest.mark.parametrize("name", ["ranpac"])
+def test_a_first_session_costs_what_the_forecast_says(
+    name: str, adaptation: str, stream: TaskStream
+) -> None:
+    """A step of the first task, counted on the tiny pair: within 5%; later tasks have none."""
+    spec = spec_with(name, batch_size=16, epochs=1, adaptation=adaptation)
+    learner = make(learner_class(spec), stream, **spec.resolve("digits"))
+    counter = StepCounter()
+    task = stream.tasks[0]
+    learner.begin_task(task)
+    learner.begin_epoch(0)
+    for images in task.train.batches(16, inputs=learner.train_inputs):
+        counter.take(partial(learner.train_step, images))
+    forecast = expected(DEMO, "digits", spec)
+    assert counter.operations == pytest.approx(forecast.step_operations[0], rel=0.05)
+    assert learner.parameter_counts()["trained"] == forecast.parameters["trained"]
+    assert forecast.images["training"] == pytest.approx(1437 / 5, rel=0.01)
+
+
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("trained", [False, True])
 def test_memory_is_forecast_by_the_formula_that_the_memory_rule_uses(

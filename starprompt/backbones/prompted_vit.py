@@ -1,7 +1,7 @@
 """A timm Vision Transformer with prompts injected layer by layer.
 
 The transformer itself is timm's, weights unchanged; only the walk through its blocks is ours,
-because a prompt enters in the middle of the attention. Four forms of injection:
+because a prompt enters in the middle of the attention. Six forms of injection:
 
 * ``Residual(at="value")``: the vector is added to the value vectors of every token (the released
   code). Attention rows sum to 1, so this is the same as adding it to the attended values, before
@@ -9,6 +9,8 @@ because a prompt enters in the middle of the attention. Four forms of injection:
 * ``Residual(at="post_attention")``: x <- x + MSA(LN(x)) + residual (the paper's Eq. 6).
 * ``Prefix``: key and value tokens are prepended to the attention's own (prefix tuning).
 * ``LowRank``: low-rank matrices are added to the key and value projections (LoRA).
+* ``Tokens``: whole tokens stand behind the image's in one block alone (VPT-Deep).
+* ``BesideMLP``: a module's output is added to that of the MLP (AdaptFormer's adapters).
 """
 
 from collections.abc import Iterator, Sequence
@@ -62,7 +64,21 @@ class LowRank:
         return keys, values
 
 
-Injection = Residual | Prefix | LowRank | None
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens (B, P, D) that go through one block with the image's, and are cut off after it."""
+
+    tokens: Tensor
+
+
+@dataclass(frozen=True)
+class BesideMLP:
+    """A module of tokens (B, N, D) -> (B, N, D), beside the MLP: both read what attention left."""
+
+    module: nn.Module
+
+
+Injection = Residual | Prefix | LowRank | Tokens | BesideMLP | None
 
 
 class PromptedViT(nn.Module):
@@ -167,9 +183,15 @@ class PromptedViT(nn.Module):
 
 
 def _block(block: Any, x: Tensor, injection: Injection) -> Tensor:
-    """timm's pre-norm ``Block`` with an injection into its attention."""
+    """timm's pre-norm ``Block`` with an injection."""
+    if isinstance(injection, Tokens):
+        joined = torch.cat([x, injection.tokens.to(x.dtype)], dim=1)
+        return _block(block, joined, None)[:, : x.shape[1]]
     x = x + _attended(block, x, injection)
-    return x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
+    of_mlp = block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
+    if isinstance(injection, BesideMLP):
+        of_mlp = of_mlp + injection.module(x)
+    return x + of_mlp
 
 
 def _attended(block: Any, x: Tensor, injection: Injection) -> Tensor:

@@ -47,7 +47,7 @@ NAMES = {
     "templates": "templates of the data set",
     "vit_width": "width D of the ViT",
     "vit_depth": "its blocks",
-    "vit_tokens": "its tokens of an image",
+    "vit_tokens": "its tokens of an image, [CLS] included",
     "vit_parameters": "its parameters",
     "clip_dim": "width d of CLIP's common space",
     "text_width": "width of CLIP's text tower",

@@ -1,0 +1,153 @@
+"""What adapts a frozen ViT: adapters, scales and shifts, prompt tokens; and one task's training."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from starprompt.backbones.adapters import AdaptedViT, Adapter
+from starprompt.backbones.first_session import CosineHead, Session, annealed
+
+KINDS: list[Any] = ["adapter", "ssf", "vpt-deep", "vpt-shallow"]
+IMAGES = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+def small_vit() -> VisionTransformer:
+    torch.manual_seed(3)
+    return VisionTransformer(
+        img_size=16, patch_size=8, embed_dim=16, depth=2, num_heads=2, num_classes=0
+    ).eval()
+
+
+def adapted(kind: Any) -> AdaptedViT:
+    net = AdaptedViT(small_vit(), kind, lambda x: x, bottleneck=4, prompts=3).eval()
+    with torch.no_grad():
+        for parameter in net.trained().values():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return net
+
+
+def test_without_adaptation_it_is_timms_own() -> None:
+    net = adapted("none")
+    assert net.trained() == {}
+    torch.testing.assert_close(net(IMAGES), small_vit()(IMAGES))
+
+
+def test_new_adapters_and_no_others_change_nothing() -> None:
+    torch.testing.assert_close(
+        AdaptedViT(small_vit(), "adapter", lambda x: x)(IMAGES), small_vit()(IMAGES)
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_what_adapts_is_trained(kind: Any) -> None:
+    net = adapted(kind)
+    net.train()
+    assert not net.vit.training
+    net(IMAGES).square().sum().backward()
+    trained = net.trained()
+    assert {n for n, p in net.named_parameters() if p.grad is not None} == set(trained)
+    assert all(bool(p.grad.abs().sum() > 0) for p in trained.values() if p.grad is not None)
+    net.eval()
+    assert not torch.allclose(net(IMAGES), net.frozen(IMAGES))
+    torch.testing.assert_close(net.frozen(IMAGES), small_vit()(IMAGES))
+    assert not torch.allclose(net(IMAGES), net.frozen(IMAGES))  # it is adapted again
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numbers_are_those_of_the_papers(kind: Any) -> None:
+    """Of width D and depth L: 2Db + b + D a block; 22 D a block and 4 D; L P D; P D."""
+    expected = {
+        "adapter": 2 * (2 * 16 * 4 + 4 + 16),
+        "ssf": (22 * 2 + 4) * 16,
+        "vpt-deep": 2 * 3 * 16,
+        "vpt-shallow": 3 * 16,
+    }
+    assert sum(p.numel() for p in adapted(kind).trained().values()) == expected[kind]
+
+
+def test_scales_and_shifts_can_be_merged_into_the_layers() -> None:
+    """SSF's own claim: y = (W x + b) s + t is the layer (s W, s b + t)."""
+    net = adapted("ssf")
+    assert net.scale_shift is not None
+    vit = small_vit()
+    layers: list[Any] = [None]
+    for block in vit.blocks:
+        attn, mlp = block.attn, block.mlp
+        layers += [block.norm1, attn.qkv, attn.proj, block.norm2, mlp.fc1, mlp.fc2]
+    layers.append(vit.norm)
+    with torch.no_grad():
+        for layer, scale, shift in zip(
+            layers, net.scale_shift.scales, net.scale_shift.shifts, strict=True
+        ):
+            if layer is None:
+                conv = vit.patch_embed.proj
+                conv.weight *= scale[:, None, None, None]
+                conv.bias.mul_(scale).add_(shift)
+            else:
+                layer.weight *= scale[:, None] if isinstance(layer, nn.Linear) else scale
+                layer.bias.mul_(scale).add_(shift)
+    torch.testing.assert_close(net(IMAGES), vit(IMAGES), rtol=1e-4, atol=1e-5)
+
+
+def test_the_order_of_prompt_tokens_does_not_matter() -> None:
+    net = adapted("vpt-deep")
+    before = net(IMAGES)
+    assert net.prompts is not None
+    net.prompts.data = net.prompts.data.flip(1)
+    torch.testing.assert_close(net(IMAGES), before, rtol=1e-4, atol=1e-5)
+
+
+def test_an_adapters_dropout_is_for_training_alone() -> None:
+    adapter = Adapter(8, 64)
+    nn.init.normal_(adapter.up.weight)
+    x = torch.randn(2, 5, 8)
+    assert not torch.equal(adapter(x), adapter(x))
+    adapter.eval()
+    assert torch.equal(adapter(x), adapter(x))
+
+
+# --- one task's training
+
+
+def session(classes: range, parameters: list[nn.Parameter], **hp: Any) -> Session:
+    options = {"lr": 0.1, "epochs": 4, "weight_decay": 0.0, **hp}
+    return Session(parameters, 8, classes, device=torch.device("cpu"), **options)
+
+
+def test_a_session_lowers_its_loss_and_anneals_its_rate() -> None:
+    scale = nn.Parameter(torch.ones(8))
+    features, labels = torch.randn(12, 8), torch.arange(12) % 3 + 4
+    ours = session(range(4, 7), [scale])
+    losses, rates = [], []
+    for epoch in range(4):
+        ours.begin_epoch(epoch)
+        losses += [float(ours.step(features * scale, labels).detach()) for _ in range(10)]
+        rates.append(ours.optimiser.param_groups[0]["lr"])
+    assert losses[-1] < losses[0]
+    torch_rates = torch.optim.lr_scheduler.CosineAnnealingLR(torch.optim.SGD([scale], 0.1), T_max=4)
+    for epoch in range(4):
+        assert rates[epoch] == pytest.approx(torch_rates.get_last_lr()[0])
+        torch_rates.optimizer.step()
+        torch_rates.step()
+    assert annealed(0.1, 4, 4, 0.01) == pytest.approx(0.01)
+
+
+def test_one_class_teaches_nothing() -> None:
+    scale = nn.Parameter(torch.ones(8))
+    ours = session(range(4, 5), [scale])
+    ours.begin_epoch(0)
+    assert float(ours.step(torch.randn(6, 8) * scale, torch.full((6,), 4)).detach()) == 0
+    assert torch.equal(scale.detach(), torch.ones(8))
+
+
+def test_the_cosine_head_ignores_lengths() -> None:
+    head = CosineHead(8, 3)
+    features: Tensor = torch.randn(5, 8)
+    logits = head(features)
+    expected = F.cosine_similarity(features[:, None], head.weight[None], dim=-1)
+    torch.testing.assert_close(logits, expected)
+    torch.testing.assert_close(head(7 * features), logits)
