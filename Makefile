@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # `make demo QUICK=1`: one seed, the two main methods.
 DEMO := $(if $(QUICK),demo-quick,demo)
-WORKFLOW := $(BIN)/python -m starprompt.workflow --cores all
+WORKFLOW := $(BIN)/python -m starprompt.grid.snakemake --cores all
 
 .PHONY: demo baselines ablations test test-slurm check fix clean help
 

@@ -29,13 +29,13 @@ rule all:
 onstart:
     GRID.write_config()
     if is_forced():
-        let_go(GRID.config.name)
+        remove_backups(GRID.config.name)
 
 
 # What is finished has been seen: from now on, removing a run's files means training it again.
 onsuccess:
-    let_go(GRID.config.name)
+    remove_backups(GRID.config.name)
 
 
 onerror:
-    let_go(GRID.config.name)
+    remove_backups(GRID.config.name)

@@ -20,11 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from starprompt.backbones.clip import FrozenClip, load_clip
-from starprompt.continual.devices import synchronize
 from starprompt.continual.learner import Setting
 from starprompt.continual.seeding import seed_everything
 from starprompt.data.batch import Batch, Normalisation, StreamInfo
 from starprompt.data.stream import Task
+from starprompt.machine.devices import synchronize
 from starprompt.method.first_stage import FirstStage, context_orthogonality
 
 BATCH, REPEATS = 128, 3

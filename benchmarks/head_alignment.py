@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from starprompt.continual.devices import synchronize
+from starprompt.machine.devices import synchronize
 from starprompt.replay.feature_replay import replay_epoch
 from starprompt.replay.head_alignment import align_head
 from starprompt.replay.mixture import Mixtures

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torchvision.transforms import v2
 
-from starprompt.continual.devices import synchronize
 from starprompt.data.registry import DatasetSpec
 from starprompt.data.store import PreparedDataset, Split
 from starprompt.data.stream import TaskStream
+from starprompt.machine.devices import synchronize
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 CASES = ((32, 224), (64, 64), (256, 224))

@@ -17,12 +17,12 @@ import torch
 
 from starprompt.backbones.clip import load_clip
 from starprompt.backbones.vit import load_vit, vit_normalisation
-from starprompt.continual.cost import operations
-from starprompt.continual.devices import synchronize
+from starprompt.continual.flops import operations
 from starprompt.continual.learner import Setting
 from starprompt.continual.seeding import seed_everything
 from starprompt.data.batch import Batch, Normalisation, StreamInfo
 from starprompt.data.stream import Task
+from starprompt.machine.devices import synchronize
 from starprompt.method.starprompt import StarPrompt
 from starprompt.precision import products
 

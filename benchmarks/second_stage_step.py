@@ -27,10 +27,10 @@ from torch import Tensor, nn
 
 from starprompt.backbones.clip import FrozenClip, load_clip
 from starprompt.backbones.vit import load_vit, vit_normalisation
-from starprompt.continual.devices import synchronize
 from starprompt.continual.learner import Setting
-from starprompt.continual.memory import available_bytes, plan
 from starprompt.data.batch import Batch, Normalisation, StreamInfo
+from starprompt.machine.devices import synchronize
+from starprompt.machine.memory import available_bytes, plan
 from starprompt.method.starprompt import StarPrompt
 from starprompt.precision import products
 

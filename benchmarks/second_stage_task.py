@@ -32,8 +32,8 @@ from torchvision.transforms import v2
 from starprompt.backbones.clip import load_clip
 from starprompt.backbones.embedding import write_embedding
 from starprompt.backbones.vit import load_vit, vit_normalisation
-from starprompt.continual.cost import operations
 from starprompt.continual.evaluation import evaluate
+from starprompt.continual.flops import operations
 from starprompt.data.batch import Batch
 from starprompt.data.registry import load_dataset_spec
 from starprompt.data.store import PreparedDataset, Split

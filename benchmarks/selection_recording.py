@@ -15,16 +15,16 @@ from typing import Any
 
 import torch
 
-from starprompt.config import Run, load_config
+from starprompt.config.experiment import Run, load_config
 from starprompt.continual import checkpoint, evaluation, runner
 from starprompt.continual.learner import Selection
-from starprompt.continual.recording import (
+from starprompt.continual.prediction_files import (
     SELECTION_SCHEMA,
     merge_parts,
     selection_table,
     write_part,
 )
-from starprompt.experiment import run
+from starprompt.training.run import run
 
 SHORT = {"epochs": 1, "replay_epochs": 1, "replay_epochs_per_task": 0}
 CLASSES, TASKS, IMAGES, LAYERS = 200, 10, 6000, 12

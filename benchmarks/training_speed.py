@@ -20,14 +20,15 @@ import torch
 from starprompt.backbones.clip import load_clip
 from starprompt.backbones.embedding import write_embedding
 from starprompt.backbones.vit import load_vit, vit_normalisation
-from starprompt.config import Config, check_hyperparameters, learner_class, load_config, load_method
-from starprompt.continual.devices import synchronize
+from starprompt.config.experiment import Config, load_config
+from starprompt.config.methods import check_hyperparameters, learner_class, load_method
 from starprompt.continual.learner import Learner, Setting
 from starprompt.continual.seeding import seed_everything
 from starprompt.data.registry import load_dataset_spec
 from starprompt.data.store import PreparedDataset, Split
 from starprompt.data.stream import Task, TaskStream
 from starprompt.data.transforms import TestView
+from starprompt.machine.devices import synchronize
 
 CLASSES, IMAGES = 20, 640
 

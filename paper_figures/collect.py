@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from paper_figures.plan import Plan
-from starprompt.continual.record import RunRecord, read_record
 from starprompt.errors import UserError
+from starprompt.record.record import RunRecord, read_record
+from starprompt.record.run_files import RECORD
 
 #: How many missing runs a message names before it only counts them.
 _NAMED = 8
@@ -55,7 +56,7 @@ def _read_all(plan: Plan) -> dict[tuple[str, str, int], RunRecord]:
     for dataset in plan.datasets:
         for method in plan.methods:
             for seed in plan.seeds:
-                path = plan.run_folder(dataset.name, method.name, seed) / "record.json"
+                path = plan.run_folder(dataset.name, method.name, seed) / RECORD
                 if path.is_file():
                     records[dataset.name, method.name, seed] = read_record(path)
                 else:

@@ -7,6 +7,8 @@ and under which headings. The command line makes a plan from the configuration.
 from dataclasses import dataclass
 from pathlib import Path
 
+from starprompt.record.run_files import run_folder
+
 
 @dataclass(frozen=True)
 class MethodRow:
@@ -56,4 +58,4 @@ class Plan:
 
     def run_folder(self, dataset: str, method: str, seed: int) -> Path:
         """Where one run's record stands."""
-        return self.runs / dataset / method / f"seed{seed}"
+        return run_folder(self.runs, dataset, method, seed)

@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from starprompt.backbones.cli import app as weights_app
-from starprompt.config import Config, Run, load_config, load_method
+from starprompt.config.experiment import Config, Run, load_config
+from starprompt.config.methods import load_method
+from starprompt.config.thresholds import shown
 from starprompt.data.cli import app as data_app
 from starprompt.errors import TerminatedError, UserError, unknown_name
-from starprompt.signatures import shown
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,7 +41,7 @@ SeedsOption = Annotated[
 @app.command("check")
 def check_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
     """Check a configuration and all that it names: data sets, methods, hyperparameters."""
-    from starprompt.experiment import check
+    from starprompt.training.run import check
 
     experiment = load_config(config)
     check(experiment)
@@ -57,7 +58,7 @@ def embed_command(
     """Compute CLIP's features of a prepared data set's clean images, once for all runs."""
     experiment = _loaded(config, threads, gpu)
     _settle(experiment, f"embedding of {dataset}")
-    from starprompt.experiment import embed
+    from starprompt.training.run import embed
 
     out = embed(experiment, dataset)
     typer.echo(f"wrote {out}")
@@ -71,8 +72,8 @@ def run_command(
     config: ConfigOption = Path("config/demo.yaml"),
     threads: ThreadsOption = None,
     gpu: GpuOption = None,
-    set_aside: Annotated[
-        bool, typer.Option("--set-aside", help="Keep finished runs from whoever removes them.")
+    back_up: Annotated[
+        bool, typer.Option("--keep-backup", help="Keep finished runs from whoever removes them.")
     ] = False,
 ) -> None:
     """Train and test one method on one data set under one seed, or several in one process."""
@@ -81,10 +82,10 @@ def run_command(
     if dataset not in experiment.datasets:
         raise unknown_name(f"data set of {config}", dataset, experiment.datasets)
     _settle(experiment, f"{method} on {dataset}")
-    from starprompt.batch import run_all
+    from starprompt.training.seeds import run_all
 
     cells = [Run(dataset, method, one) for one in seed]
-    for cell, record in run_all(experiment, cells, twice_named=set_aside):
+    for cell, record in run_all(experiment, cells, keep_backup=back_up):
         typer.echo(
             f"{method} on {dataset}, seed {cell.seed}: final average accuracy "
             f"{record.metrics.final_average_accuracy:.2f}% ({experiment.run_folder(cell)})"
@@ -106,15 +107,15 @@ def submit_command(
     more: Annotated[list[str] | None, typer.Argument(help="For snakemake, behind `--`.")] = None,
 ) -> None:
     """Print the call of the workflow that is right for this machine: its GPUs, or SLURM."""
-    from starprompt.submit import Wishes, call
+    from starprompt.grid.submit import SubmitOptions, call
 
-    wishes = Wishes(partition, account, gpu_model, jobs, local, tuple(more or ()))
-    found = call(config, load_config(config), wishes)
+    options = SubmitOptions(partition, account, gpu_model, jobs, local, tuple(more or ()))
+    found = call(config, load_config(config), options)
     for line in found.about:
         typer.echo(f"# {line}")
     typer.echo(str(found))
     if go:
-        from starprompt.workflow import run_workflow
+        from starprompt.grid.snakemake import run_workflow
 
         sys.exit(run_workflow(found.arguments))
 
@@ -128,7 +129,7 @@ def status_command(
     ablations: Annotated[bool, typer.Option(help="Show the ablations' runs too.")] = False,
 ) -> None:
     """Say of every run whether it is finished, running, waiting, started or failed, and where."""
-    from starprompt.status import status_text
+    from starprompt.grid.status import status_text
 
     typer.echo(status_text(load_config(config), state, ablations))
 
@@ -136,7 +137,7 @@ def status_command(
 @app.command("tables")
 def tables_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
     """Write the paper's tables from finished runs: CSV, Markdown and LaTeX."""
-    from starprompt.paper import make_tables
+    from starprompt.reporting.paper import make_tables
 
     for path in make_tables(config):
         typer.echo(f"wrote {path}")
@@ -145,7 +146,7 @@ def tables_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
 @app.command("figures")
 def figures_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
     """Draw the paper's figures from finished runs: PDF and PNG."""
-    from starprompt.paper import make_figures
+    from starprompt.reporting.paper import make_figures
 
     for path in make_figures(config):
         typer.echo(f"wrote {path}")
@@ -156,7 +157,7 @@ def analyse_command(
     dataset: DatasetOption, config: ConfigOption = Path("config/demo.yaml")
 ) -> None:
     """Analyse the runs of the ablations on one data set: keys, mixtures, replay, signatures."""
-    from starprompt.ablations import make_analysis
+    from starprompt.reporting.ablations import make_analysis
 
     for path in make_analysis(config, dataset):
         typer.echo(f"wrote {path}")
@@ -165,7 +166,7 @@ def analyse_command(
 @app.command("ablations")
 def ablations_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
     """Write the ablations' tables, figures and findings from the analyses."""
-    from starprompt.ablations import make_ablations
+    from starprompt.reporting.ablations import make_ablations
 
     for path in make_ablations(config):
         typer.echo(f"wrote {path}")
@@ -213,7 +214,7 @@ def cost_command(
 @app.command("compare")
 def compare_command(config: ConfigOption = Path("config/demo-baselines.yaml")) -> None:
     """Write how an experiment's methods compare, err and choose prompts: docs/findings-NAME.md."""
-    from starprompt.comparison import make_comparison
+    from starprompt.reporting.comparison import make_comparison
 
     for path in make_comparison(config):
         typer.echo(f"wrote {path}")
@@ -222,7 +223,7 @@ def compare_command(config: ConfigOption = Path("config/demo-baselines.yaml")) -
 @app.command("docs")
 def docs_command() -> None:
     """Write docs/methods.md and docs/references.bib from the methods' and data sets' files."""
-    from starprompt.method_pages import write_method_pages
+    from starprompt.reporting.method_pages import write_method_pages
 
     for path in write_method_pages():
         typer.echo(f"wrote {path}")
@@ -244,7 +245,7 @@ def tune_command(
     """Choose a method's hyperparameters on a part of the training images, never the test split."""
     experiment = _loaded(config, threads, gpu)
     _settle(experiment, f"search for {method}")
-    from starprompt.search import search
+    from starprompt.training.tune import search
 
     if dataset not in experiment.datasets:
         raise unknown_name(f"data set of {config}", dataset, experiment.datasets)
@@ -267,8 +268,8 @@ def _settle(experiment: Config, what: str) -> None:
     """
     for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB"):
         os.environ[f"{library}_NUM_THREADS"] = str(experiment.threads)
-    import starprompt.experiment  # noqa: F401
-    from starprompt.continual.leases import lease
+    import starprompt.training.run  # noqa: F401
+    from starprompt.machine.leases import lease
 
     lease(0 if experiment.device == "cpu" else experiment.gpu, experiment.runs_per_gpu, what)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-REPOSITORY = Path(__file__).parent.parent
+from tests.helpers.paths import REPOSITORY
+
 GOOD = {
     "name": "try",
     "title": "A try",

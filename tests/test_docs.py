@@ -1,19 +1,26 @@
 """The docs' own code runs, and what is made from the methods' files is up to date."""
 
+import ast
 import re
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_stream import prepared
+import yaml
 
 import baselines
-from starprompt import config as config_module
-from starprompt import experiment, method_pages
-from starprompt.config import Config, Run, list_methods, load_method
+from starprompt.config import methods as config_module
+from starprompt.config.experiment import Config, Run
+from starprompt.config.methods import list_methods, load_method
 from starprompt.errors import UserError
+from starprompt.reporting import method_pages
+from starprompt.training import run as experiment
+from tests.helpers.paths import REPOSITORY
+from tests.helpers.small_stream import prepared
 
-ROOT = Path(__file__).parent.parent
+ROOT = REPOSITORY
 PAGE = (ROOT / "docs" / "add-a-method.md").read_text(encoding="utf-8")
 
 
@@ -92,3 +99,53 @@ def test_one_key_for_two_works_is_refused(added: Path) -> None:
     (added / "methods" / "other.yaml").write_text(other)
     with pytest.raises(UserError, match="cite hayes2020lifelong differently"):
         method_pages.bibliography()
+
+
+def test_the_readme_shows_every_folder_and_no_other() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    layout = text.partition("## Layout")[2].partition("\n## ")[0]
+    shown = set(re.findall(r"([\w./]+)/(?=[ ,])", layout))
+    packages = {
+        f"starprompt/{init.parent.name}" for init in (ROOT / "starprompt").glob("*/__init__.py")
+    }
+    top = {"workflow", "config", "baselines", "paper_figures", "results", "tests", "benchmarks"}
+    assert shown == packages | top | {"docs"}
+    assert all((ROOT / folder).is_dir() for folder in shown)
+
+
+def declared() -> list[str]:
+    """The package's requirements."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return list(project["dependencies"])
+
+
+def test_the_conda_environment_has_the_requirements_of_the_package() -> None:
+    environment = yaml.safe_load((ROOT / "workflow/envs/starprompt.yaml").read_text("utf-8"))
+    (pip,) = (part["pip"] for part in environment["dependencies"] if isinstance(part, dict))
+    assert pip == [name for name in declared() if not name.startswith("snakemake")]
+
+
+#: what a module is called, where its distribution has another name
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "fontTools": "fonttools",
+    "open_clip": "open_clip_torch",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
+
+
+def test_every_imported_library_is_declared() -> None:
+    names = {re.split(r"[<>=\[ ]", requirement)[0] for requirement in declared()}
+    ours = {"starprompt", "baselines", "paper_figures"}
+    for path in (path for package in ours for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                modules = [str(node.module)]
+            else:
+                continue
+            for module in {name.split(".")[0] for name in modules}:
+                known = module in ours or module in sys.stdlib_module_names
+                assert known or DISTRIBUTIONS.get(module, module) in names, f"{path}: {module}"

@@ -1,7 +1,7 @@
-"""Imports run one way: who may stand on whom, and which modules must stay light.
+"""Imports run down: which folder may import which, and which modules must stay light.
 
-Every source file of every room is parsed; a room or file that has no rule yet fails here, so that
-somebody decides where it belongs.
+Every source file of every folder is parsed. A folder or loose module without a rule fails here, so
+that somebody decides where it belongs.
 """
 
 import ast
@@ -13,76 +13,85 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-PACKAGES = ("starprompt", "baselines", "paper_figures")
+from tests.helpers.paths import REPOSITORY as ROOT
 
-LEAVES = (
-    "starprompt.errors",
-    "starprompt.files",
-    "starprompt.precision",
-    "starprompt.signatures",
-)
-METHOD_FLOOR = (
-    *LEAVES,
+PACKAGES = ("starprompt", "baselines", "paper_figures")
+#: loose modules directly in ``starprompt``; there are no others
+LOOSE = ("cli", "errors", "files", "precision")
+MOST_FLOORS = 8
+
+BASE = ("starprompt.errors", "starprompt.files", "starprompt.precision")
+LEARNING = (
+    *BASE,
+    "starprompt.record",
+    "starprompt.machine",
     "starprompt.data",
     "starprompt.backbones",
     "starprompt.replay",
     "starprompt.continual",
 )
-#: what each room may import beside itself; a baseline is a room of its own
+#: What each folder or loose module may import beside itself. A baseline is a folder of its own:
+#: no baseline imports another.
 ALLOWED: dict[str, tuple[str, ...]] = {
-    "starprompt.data": LEAVES,
-    "starprompt.backbones": LEAVES,
-    "starprompt.replay": LEAVES,
-    "starprompt.continual": (*LEAVES, "starprompt.data"),
-    "starprompt.method": METHOD_FLOOR,
-    "starprompt.analysis": (*LEAVES, "starprompt.continual.record"),
-    "starprompt.budget": (
-        *LEAVES,
-        "starprompt.config",
-        "starprompt.continual.record",
-        "starprompt.data.registry",
-        "starprompt.data.store",
-    ),
-    "paper_figures": (*LEAVES, "starprompt.continual.record"),
-}
-#: single files beneath the rooms, or beside them
-FILES: dict[str, tuple[str, ...]] = {
     "starprompt": (),
     "starprompt.errors": (),
     "starprompt.files": ("starprompt.errors",),
     "starprompt.precision": ("starprompt.errors",),
-    "starprompt.signatures": ("starprompt.errors",),
-    "starprompt.config": (*LEAVES, "starprompt.budget.work", "starprompt.data.registry"),
+    "starprompt.record": BASE,
+    "starprompt.machine": BASE,
+    "starprompt.data": BASE,
+    "starprompt.backbones": BASE,
+    "starprompt.replay": BASE,
+    "starprompt.config": (*BASE, "starprompt.record"),
+    "starprompt.continual": (*BASE, "starprompt.record", "starprompt.machine", "starprompt.data"),
+    "starprompt.analysis": (*BASE, "starprompt.record", "starprompt.config.thresholds"),
+    "starprompt.budget": (*BASE, "starprompt.config", "starprompt.record", "starprompt.data"),
+    "starprompt.method": LEARNING,
+    "baselines": LEARNING,
+    "paper_figures": (*BASE, "starprompt.record", "starprompt.config.thresholds"),
+    "starprompt.grid": (
+        *BASE,
+        "starprompt.record",
+        "starprompt.machine",
+        "starprompt.config",
+        "starprompt.data",
+        "starprompt.backbones.tiny",
+        "starprompt.budget",
+    ),
+    "starprompt.training": (
+        *LEARNING,
+        "starprompt.config",
+        "starprompt.analysis",
+        "starprompt.grid",
+    ),
+    "starprompt.reporting": (
+        *BASE,
+        "starprompt.record",
+        "starprompt.config",
+        "starprompt.data",
+        "starprompt.analysis",
+        "starprompt.grid",
+        "paper_figures",
+    ),
+    "starprompt.cli": ("starprompt", "paper_figures"),
 }
-#: where everything meets; nothing in a room may import these
-TOP = (
-    "ablation_grid",
-    "ablations",
-    "aside",
-    "batch",
-    "cli",
-    "comparison",
-    "experiment",
-    "grid",
-    "method_pages",
-    "paper",
-    "schema",
-    "search",
-    "status",
-    "submit",
-    "watch",
-    "workflow",
+#: Folders that import no heavy library when they are imported, so that `--help` and Snakemake,
+#: which reads its rules at every call, start fast.
+LIGHT_FOLDERS = (
+    "starprompt.budget",
+    "starprompt.config",
+    "starprompt.grid",
+    "starprompt.record",
+    "starprompt.reporting",
 )
-#: of the files directly in ``starprompt``, those that import heavy libraries at once
-HEAVY_FILES = ("batch", "experiment", "precision", "watch")
-LIGHT = (
-    "starprompt.budget.measured",
-    "starprompt.budget.model",
-    "starprompt.budget.report",
-    "starprompt.continual.owner",
-    "starprompt.continual.record",
+LIGHT_MODULES = (
+    "starprompt.cli",
+    "starprompt.errors",
+    "starprompt.files",
     "starprompt.data.registry",
+    "starprompt.machine.gpus",
+    "starprompt.machine.leases",
+    "starprompt.machine.run_lock",
 )
 HEAVY = ("torch", "torchvision", "timm", "open_clip", "pandas", "sklearn", "matplotlib", "seaborn")
 
@@ -99,11 +108,10 @@ MODULES = {
 }
 
 
-def room_of(module: str) -> str:
+def folder_of(module: str) -> str:
+    """The folder, or the loose module, that a rule is about."""
     parts = module.split(".")
-    if parts[0] == "paper_figures":
-        return "paper_figures"
-    return ".".join(parts[:2])
+    return ".".join(parts[:2]) if parts[0] == "starprompt" else parts[0]
 
 
 def imported(module: str, source: str) -> Iterator[tuple[int, str]]:
@@ -135,27 +143,60 @@ def within(name: str, prefixes: tuple[str, ...]) -> bool:
 
 def violations(module: str, source: str) -> list[str]:
     """What a module imports against the rules."""
-    room = room_of(module)
-    if room in FILES:
-        allowed: tuple[str, ...] = FILES[room]
-    elif room in ALLOWED:
-        allowed = (*ALLOWED[room], room)
-    elif module == "baselines" or module.startswith("baselines."):
-        allowed = (*METHOD_FLOOR, room)
-    elif room.removeprefix("starprompt.") in TOP:
-        return []
-    else:
-        return [f"{module} has no rule: name its room or file in {Path(__file__).name}"]
+    folder = folder_of(module)
+    if folder not in ALLOWED:
+        return [f"{module} has no rule: name its folder or file in {Path(__file__).name}"]
+    own = module if folder == "baselines" else folder
+    allowed = (*ALLOWED[folder], own)
     return [
-        f"{module}:{line} imports {name}; {room} may import {', '.join(allowed) or 'nothing'}"
+        f"{module}:{line} imports {name}; {folder} may import {', '.join(allowed) or 'nothing'}"
         for line, name in imported(module, source)
         if name != "starprompt" and not within(name, allowed)
     ]
 
 
+def arrows() -> dict[str, set[str]]:
+    """By folder or loose module, the others that it imports."""
+    found: dict[str, set[str]] = {}
+    for module, path in MODULES.items():
+        folder = folder_of(module)
+        targets = found.setdefault(folder, set())
+        for _, name in imported(module, path.read_text(encoding="utf-8")):
+            targets.add(folder_of(name))
+    return {folder: targets - {folder, "starprompt"} for folder, targets in found.items()}
+
+
+def floor_of(folder: str, graph: dict[str, set[str]], above: tuple[str, ...] = ()) -> int:
+    """1 for a folder that imports nothing of ours, else one above all that it imports."""
+    assert folder not in above, f"a circle of imports: {' → '.join([*above, folder])}"
+    lower = (floor_of(other, graph, (*above, folder)) for other in graph[folder])
+    return 1 + max(lower, default=0)
+
+
 @pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_only_what_its_room_may(module: str) -> None:
+def test_a_module_imports_only_what_its_folder_may(module: str) -> None:
     assert violations(module, MODULES[module].read_text(encoding="utf-8")) == []
+
+
+def test_nothing_else_lies_loose() -> None:
+    loose = {path.stem for path in (ROOT / "starprompt").glob("*.py")}
+    assert loose == {"__init__", *LOOSE}
+
+
+def test_folders_stand_on_few_floors_without_a_circle() -> None:
+    graph = arrows()
+    floors = {folder: floor_of(folder, graph) for folder in graph}
+    assert max(floors.values()) <= MOST_FLOORS, floors
+
+
+def test_rules_allow_no_circle() -> None:
+    """The rules themselves, not only today's imports, run down."""
+    graph = {
+        folder: {folder_of(name) for name in names} - {folder, "starprompt"}
+        for folder, names in ALLOWED.items()
+    }
+    for folder in graph:
+        floor_of(folder, graph)
 
 
 @pytest.mark.parametrize(
@@ -173,18 +214,23 @@ def test_a_module_imports_only_what_its_room_may(module: str) -> None:
         ("starprompt.continual.x", "from starprompt.data.stream import Task", 0),
         ("starprompt.continual.x", "from starprompt.method.keys import Keys", 1),
         ("starprompt.continual.x", "from starprompt.cli import app", 1),
-        ("starprompt.continual.x", "from starprompt.config import Config", 1),
+        ("starprompt.continual.x", "from starprompt.config.experiment import Config", 1),
         ("starprompt.method.x", "from starprompt.replay import mixture", 0),
         ("starprompt.method.x", "from baselines.finetune import Finetune", 1),
         ("baselines.x", "from starprompt.continual.learner import Learner", 0),
         ("baselines.x", "from starprompt.method.first_stage import FirstStage", 1),
         ("baselines.x", "from baselines.finetune import Finetune", 1),
-        ("starprompt.analysis.x", "from starprompt.continual.record import read_record", 0),
+        ("starprompt.analysis.x", "from starprompt.record.record import read_record", 0),
         ("starprompt.analysis.x", "from starprompt.continual.metrics import measure", 1),
-        ("paper_figures.x", "from starprompt.continual.record import read_record", 0),
-        ("paper_figures.x", "from starprompt.config import Config", 1),
-        ("starprompt.config", "from starprompt.data.registry import data_root", 0),
-        ("starprompt.config", "from starprompt.data.stream import Task", 1),
+        ("starprompt.budget.x", "from starprompt.grid.jobs import Grid", 1),
+        ("starprompt.config.x", "from starprompt.budget.model import expected", 1),
+        ("starprompt.grid.x", "from starprompt.training.run import run", 1),
+        ("starprompt.grid.x", "from starprompt.continual.runner import run", 1),
+        ("starprompt.training.x", "from starprompt.grid.jobs import Grid", 0),
+        ("starprompt.reporting.x", "from paper_figures.plan import Plan", 0),
+        ("paper_figures.x", "from starprompt.record.record import read_record", 0),
+        ("paper_figures.x", "from starprompt.config.experiment import Config", 1),
+        ("starprompt.config.x", "from starprompt.data.stream import Task", 1),
         ("starprompt.errors", "from starprompt.files import write_json", 1),
         ("starprompt.cli", "from starprompt.method.keys import Keys", 0),
         ("starprompt.novel.x", "", 1),
@@ -196,8 +242,8 @@ def test_the_rules_tell_right_from_wrong(module: str, source: str, broken: int) 
 
 
 def test_every_rule_is_about_something_that_is_there() -> None:
-    assert all((ROOT / Path(*room.split("."))).is_dir() for room in ALLOWED)
-    assert all(name in MODULES for name in FILES)
+    folders = {folder_of(module) for module in MODULES}
+    assert set(ALLOWED) == folders
 
 
 PROBE = """
@@ -213,11 +259,10 @@ print(json.dumps(found))
 """
 
 
-def test_the_command_line_imports_no_heavy_library_before_it_must() -> None:
+def test_light_modules_import_no_heavy_library() -> None:
     """Importing torch, timm and open_clip takes seconds that `--help` must not pay."""
-    here = {path.stem for path in (ROOT / "starprompt").glob("*.py")}
-    files = sorted(here - {"__init__", *HEAVY_FILES})
-    modules = [*LIGHT, *(f"starprompt.{name}" for name in files)]
+    in_folders = [name for name in MODULES if folder_of(name) in LIGHT_FOLDERS]
+    modules = sorted({*LIGHT_MODULES, *in_folders})
     done = subprocess.run(
         [sys.executable, "-c", PROBE, json.dumps([modules, HEAVY])],
         capture_output=True,

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from small_stream import learn, make, small_stream
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -24,6 +23,7 @@ from starprompt.data.stream import TaskStream
 from starprompt.errors import UserError
 from starprompt.method.starprompt import StarPrompt
 from starprompt.precision import PRECISIONS, exactly, products, require_precision
+from tests.helpers.small_stream import learn, make, small_stream
 
 BATCH = 16
 FAST = {"epochs": 1, "batch_size": BATCH}

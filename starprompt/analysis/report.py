@@ -13,13 +13,13 @@ import pandas as pd
 from starprompt.analysis import selection as choices
 from starprompt.analysis.ablation import convergence, differences, run_row
 from starprompt.analysis.clip_space import class_geometry, margins
+from starprompt.analysis.failure_modes import norm_ratios
 from starprompt.analysis.key_stability import key_drift
 from starprompt.analysis.mixtures import compare_components
 from starprompt.analysis.replay_quality import class_quality, classifier_accuracies
 from starprompt.analysis.results import RunFiles
-from starprompt.analysis.signatures import norm_ratios
+from starprompt.config.thresholds import Thresholds, is_shown
 from starprompt.files import atomic_path
-from starprompt.signatures import Thresholds, is_shown
 
 #: by (method, seed)
 Runs = dict[tuple[str, int], RunFiles]

@@ -9,8 +9,9 @@ import pandas as pd
 from safetensors import SafetensorError, safe_open
 
 from starprompt.analysis.mixtures import Mixtures
-from starprompt.continual.record import RunRecord, read_record
 from starprompt.errors import UserError
+from starprompt.record.record import RunRecord, read_record
+from starprompt.record.run_files import CHECKPOINT, DIAGNOSTICS, RECORD, SELECTION
 
 Arrays = dict[str, np.ndarray]
 #: columns of ``selection.parquet`` that analyses read
@@ -26,12 +27,12 @@ class RunFiles:
     @cached_property
     def record(self) -> RunRecord:
         """``record.json``."""
-        return read_record(self.folder / "record.json")
+        return read_record(self.folder / RECORD)
 
     @cached_property
     def selection(self) -> pd.DataFrame:
         """The choices of classes' own prompts in ``selection.parquet``; there may be none."""
-        path = self.folder / "selection.parquet"
+        path = self.folder / SELECTION
         try:
             chosen = pd.read_parquet(path, columns=list(_SELECTION))
         except (OSError, KeyError, ValueError) as error:
@@ -47,7 +48,7 @@ class RunFiles:
 
     def diagnostics(self, task: int) -> Arrays:
         """The arrays that the method left after ``task``, by name; see docs/analysis.md."""
-        path = self.folder / "diagnostics.safetensors"
+        path = self.folder / DIAGNOSTICS
         prefix = f"task{task}."
         with _opened(path) as file:
             names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
@@ -56,7 +57,7 @@ class RunFiles:
     @cached_property
     def mixtures(self) -> Mixtures | None:
         """The mixtures of all classes in the checkpoint; None for a method that remembers none."""
-        with _opened(self.folder / "checkpoint.safetensors") as file:
+        with _opened(self.folder / CHECKPOINT) as file:
             if "mixtures.weights" not in file.keys():  # noqa: SIM118 - not a mapping
                 return None
             return Mixtures(

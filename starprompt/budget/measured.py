@@ -9,9 +9,11 @@ from typing import Any
 
 from starprompt.budget.model import GIGA, TERA, default_rate, expected
 from starprompt.budget.report import aligned, count, csv_of
-from starprompt.config import Config, Run, with_keys
-from starprompt.continual.record import RunRecord, read_record
+from starprompt.config.experiment import Config, Run
+from starprompt.config.methods import with_keys
 from starprompt.errors import UserError
+from starprompt.record.record import RunRecord, read_record
+from starprompt.record.run_files import RECORD
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def measured(config: Config, folder: Path = Path()) -> list[Measured]:
     for dataset in config.datasets:
         for method in names:
             paths = [
-                folder / config.run_folder(Run(dataset, method, seed)) / "record.json"
+                folder / config.run_folder(Run(dataset, method, seed)) / RECORD
                 for seed in config.seeds
             ]
             records = [read_record(path) for path in paths if path.is_file()]

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from starprompt.budget.networks import FLOAT, HALF, Clip, UnknownCostError, ViT, clip_of, vit_of
-from starprompt.budget.work import EM, CostFacts, Phase, assumed_facts, evaluate
-from starprompt.config import METHODS, Config, MethodSpec, load_method
+from starprompt.config.cost_facts import EM, CostFacts, Phase, assumed_facts, evaluate
+from starprompt.config.experiment import Config
+from starprompt.config.methods import METHODS, MethodSpec, load_method
 from starprompt.data.registry import DatasetSpec, data_root, load_dataset_spec
 from starprompt.data.store import prepared_folder, read_manifest
 from starprompt.errors import UserError

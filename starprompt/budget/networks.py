@@ -85,7 +85,7 @@ class ViT:
         return self._patches + self.body.operations(self.body.tokens + extra_tokens)
 
     def backward(self, kind: str, extra_tokens: int = 0) -> int:
-        """Of one image; ``kind`` as :class:`starprompt.budget.work.VitPass` has it.
+        """Of one image; ``kind`` as :class:`starprompt.config.cost_facts.VitPass` has it.
 
         Prompts inside the blocks need no gradient from the first block's query, key and value,
         prompts before them do; patches only where their weights are trained.

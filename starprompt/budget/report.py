@@ -15,7 +15,8 @@ from starprompt.budget.model import (
     expected,
     prepared_bytes,
 )
-from starprompt.config import Config, load_method, with_keys
+from starprompt.config.experiment import Config
+from starprompt.config.methods import load_method, with_keys
 
 PETA = 1e15
 

@@ -25,19 +25,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from starprompt.continual import under_way
+from starprompt.continual import task_checkpoint as under_way
 from starprompt.continual.evaluation import Evaluation
-from starprompt.continual.record import EpochLosses, TaskTimes
-from starprompt.continual.recording import PREDICTION_SCHEMA, SELECTION_SCHEMA, write_part
+from starprompt.continual.prediction_files import PREDICTION_SCHEMA, SELECTION_SCHEMA, write_part
 from starprompt.errors import UserError
 from starprompt.files import atomic_path, sha256_file, write_json
+from starprompt.record.record import EpochLosses, TaskTimes
+from starprompt.record.run_files import DIAGNOSTICS, PREDICTIONS, SELECTION
 
 logger = logging.getLogger(__name__)
 
 STATE = "state.safetensors"
-PREDICTIONS = "predictions.parquet"
-SELECTION = "selection.parquet"
-DIAGNOSTICS = "diagnostics.safetensors"
 OUTCOME = "outcome.json"
 #: what every finished task leaves and the run's results are put together from
 _PARTS = (PREDICTIONS, SELECTION, DIAGNOSTICS)

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from starprompt.continual.kept_features import kept_features
 from starprompt.continual.learner import Learner, Selection
-from starprompt.continual.recording import prediction_table, selection_table
+from starprompt.continual.prediction_files import prediction_table, selection_table
 from starprompt.data.stream import Task, TaskData
 from starprompt.errors import DivergedError, UserError
 

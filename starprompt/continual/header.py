@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from starprompt.continual.environment import source_digest, versions
-from starprompt.continual.record import MethodRecord, StreamRecord
 from starprompt.data.stream import TaskStream
 from starprompt.files import digest_of
+from starprompt.machine.environment import source_digest, versions
+from starprompt.record.record import MethodRecord, StreamRecord
 
 
 @dataclass(frozen=True)

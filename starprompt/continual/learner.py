@@ -15,9 +15,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from starprompt.continual.memory import MemoryNeed, MicroBatch, need_of_modules
 from starprompt.continual.micro_batches import backward
-from starprompt.continual.under_way import (
+from starprompt.continual.task_checkpoint import (
     load_optimiser_state,
     load_schedule_state,
     optimiser_state,
@@ -25,6 +24,7 @@ from starprompt.continual.under_way import (
 )
 from starprompt.data.batch import Batch, StreamInfo
 from starprompt.data.stream import Task
+from starprompt.machine.memory import MemoryNeed, MicroBatch, need_of_modules
 
 
 class BaseHyperparameters(BaseModel):

@@ -8,7 +8,7 @@ a single one when all classes were learned jointly.
 
 from collections.abc import Sequence
 
-from starprompt.continual.record import Metrics
+from starprompt.record.record import Metrics
 
 Row = Sequence[float | None]
 

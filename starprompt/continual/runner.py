@@ -23,32 +23,33 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from starprompt.continual import checkpoint, devices, memory, owner
+from starprompt.continual import checkpoint
 from starprompt.continual.checkpoint import TaskOutcome, WorkFolder
-from starprompt.continual.cost import forward_operations
-from starprompt.continual.environment import git_revision, versions
 from starprompt.continual.evaluation import Evaluation, evaluate
+from starprompt.continual.flops import forward_operations
 from starprompt.continual.header import RunHeader
 from starprompt.continual.learner import Learner
 from starprompt.continual.metrics import measure
-from starprompt.continual.record import RunRecord, read_record, write_record
-from starprompt.continual.recording import PREDICTION_SCHEMA, SELECTION_SCHEMA, merge_parts
+from starprompt.continual.prediction_files import PREDICTION_SCHEMA, SELECTION_SCHEMA, merge_parts
 from starprompt.continual.seeding import seed_everything
 from starprompt.continual.task_loop import Loop, learn_task
-from starprompt.continual.termination import listening
 from starprompt.data.stream import Task, TaskStream
 from starprompt.errors import UserError
 from starprompt.files import atomic_path
+from starprompt.machine import devices, memory, run_lock
+from starprompt.machine.environment import git_revision, versions
+from starprompt.machine.termination import listening
+from starprompt.record.record import RunRecord, read_record, write_record
+from starprompt.record.run_files import (
+    CHECKPOINT,
+    DIAGNOSTICS,
+    PREDICTIONS,
+    RECORD,
+    SELECTION,
+    has_all_files,
+)
 
 logger = logging.getLogger(__name__)
-
-RESULTS = (
-    "predictions.parquet",
-    "selection.parquet",
-    "diagnostics.safetensors",
-    "checkpoint.safetensors",
-    "record.json",
-)
 
 
 class Watch(Protocol):
@@ -222,23 +223,23 @@ def _record(
 
 def _write_results(folder: Path, work: WorkFolder, record: RunRecord) -> None:
     """Everything under its final name; the record last, because it says that all is there."""
-    predictions, selection = work.parts(checkpoint.PREDICTIONS), work.parts(checkpoint.SELECTION)
-    merge_parts(predictions, PREDICTION_SCHEMA, folder / "predictions.parquet")
-    merge_parts(selection, SELECTION_SCHEMA, folder / "selection.parquet")
-    diagnostics = work.parts(checkpoint.DIAGNOSTICS)
-    checkpoint.merge_diagnostics(diagnostics, folder / "diagnostics.safetensors")
-    with atomic_path(folder / "checkpoint.safetensors") as part:
+    predictions, selection = work.parts(PREDICTIONS), work.parts(SELECTION)
+    merge_parts(predictions, PREDICTION_SCHEMA, folder / PREDICTIONS)
+    merge_parts(selection, SELECTION_SCHEMA, folder / SELECTION)
+    diagnostics = work.parts(DIAGNOSTICS)
+    checkpoint.merge_diagnostics(diagnostics, folder / DIAGNOSTICS)
+    with atomic_path(folder / CHECKPOINT) as part:
         shutil.copyfile(work.state_path(), part)
-    write_record(folder / "record.json", record)
+    write_record(folder / RECORD, record)
     shutil.rmtree(work.path)
 
 
 def _finished(folder: Path, fingerprint: str) -> RunRecord | None:
     """The record in ``folder`` if the run is finished, whole and the one that is asked for."""
-    if not all((folder / name).is_file() for name in RESULTS):
+    if not has_all_files(folder):
         return None
     try:
-        record = read_record(folder / "record.json")
+        record = read_record(folder / RECORD)
     except UserError as error:
         logger.warning("%s", error)
         return None
@@ -247,14 +248,14 @@ def _finished(folder: Path, fingerprint: str) -> RunRecord | None:
 
 def _clear(folder: Path) -> None:
     """Remove another run's results and what a killed process left half written."""
-    for path in (folder / "record.json", *folder.glob(".*.part")):
+    for path in (folder / RECORD, *folder.glob(".*.part")):
         path.unlink(missing_ok=True)
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Hold the run's lock; it falls with the process that holds it, however that one ends."""
-    lock = FileLock(folder / owner.LOCK)
+    lock = FileLock(folder / run_lock.LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -267,8 +268,8 @@ def _alone(folder: Path) -> Iterator[None]:
             f"{folder} could not be written ({error.strerror}); choose another place."
         ) from error
     try:
-        owner.write_note(folder)
+        run_lock.write_note(folder)
         yield
     finally:
-        (folder / owner.NOTE).unlink(missing_ok=True)
+        (folder / run_lock.NOTE).unlink(missing_ok=True)
         lock.release()

@@ -10,17 +10,19 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from starprompt.continual import checkpoint, devices, under_way
+from starprompt.continual import checkpoint
+from starprompt.continual import task_checkpoint as under_way
 from starprompt.continual.checkpoint import WorkFolder
-from starprompt.continual.cost import StepCounter
+from starprompt.continual.flops import StepCounter
 from starprompt.continual.learner import Learner
 from starprompt.continual.losses import LossWatch
-from starprompt.continual.record import EpochLosses, TaskTimes
 from starprompt.continual.seeding import generators_state, restore_generators
-from starprompt.continual.termination import Termination
-from starprompt.continual.under_way import Place
+from starprompt.continual.task_checkpoint import Place
 from starprompt.data.stream import Task
 from starprompt.errors import TerminatedError
+from starprompt.machine import devices
+from starprompt.machine.termination import Termination
+from starprompt.record.record import EpochLosses, TaskTimes
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from starprompt.continual.cost import COUNTED, operations
+from starprompt.continual.flops import COUNTED, operations
 from starprompt.continual.kept_features import kept_features
 from starprompt.data.stream import Task
 

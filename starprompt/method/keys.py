@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from starprompt.backbones.clip import FrozenClip
 from starprompt.continual.learner import Setting
 from starprompt.errors import UserError
+from starprompt.record.run_files import CHECKPOINT
 
 KeySource = Literal["first_stage", "template", "ensemble", "learned"]
 
@@ -76,7 +77,7 @@ class FirstStageKeys(Keys):
     """
 
     def __init__(self, run_folder: Path, device: torch.device) -> None:
-        self._file = Path(run_folder) / "checkpoint.safetensors"
+        self._file = Path(run_folder) / CHECKPOINT
         self._device = device
         self._seen = torch.empty(0)
         if not self._file.exists():

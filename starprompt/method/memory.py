@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from starprompt.continual.memory import MemoryNeed
+from starprompt.machine.memory import MemoryNeed
 
 if TYPE_CHECKING:
     from starprompt.method.first_stage import FirstStage

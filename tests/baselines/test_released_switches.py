@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small_stream import check_stopping_within, learn, make, small_stream
 
 from baselines.attriclip import AttriCLIP
 from baselines.coda_prompt import CodaPrompt
@@ -14,6 +13,7 @@ from baselines.dualprompt import DualPrompt
 from baselines.l2p import L2P
 from starprompt.backbones.prompt_pools import voted
 from starprompt.data.stream import TaskStream
+from tests.helpers.small_stream import check_stopping_within, learn, make, small_stream
 
 ATTRICLIP: dict[str, Any] = {"epochs": 2, "batch_size": 16, "lr": 0.05, "tokens": 3}
 

@@ -7,13 +7,13 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from small_stream import make, small_stream
 from torch import Tensor
 
 from starprompt.continual.micro_batches import backward
 from starprompt.data.batch import Batch
 from starprompt.data.stream import TaskStream
 from starprompt.method.starprompt import StarPrompt
+from tests.helpers.small_stream import make, small_stream
 
 STAR = {"epochs": 1, "batch_size": 16, "replay_epochs": 1, "replay_samples": 8}
 FORMS = ("value", "post_attention", "prefix")

@@ -1,15 +1,12 @@
 """After the golden tests: how many tensors were compared, and the largest deviations."""
 
 import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
-
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    helper = sys.modules.get("golden_competitors")
+    helper = sys.modules.get("tests.helpers.golden_competitors")
     if helper is not None and (rows := helper.deviations()):
         terminalreporter.section("golden vectors of the competitors")
         for row in rows:

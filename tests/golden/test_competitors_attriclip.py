@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_competitors import Golden, files
 
 from baselines.attriclip import AttriCLIP
 from starprompt.data.batch import Batch
+from tests.helpers.golden_competitors import Golden, files
 
 
 def features_of(golden: Golden, step: str) -> Batch:

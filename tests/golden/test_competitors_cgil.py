@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden_competitors import Golden, files, load
 
 from baselines.cgil import CGIL
 from starprompt.replay.vae import FeatureVAE
+from tests.helpers.golden_competitors import Golden, files, load
 
 
 @pytest.mark.parametrize("file", files("cgil"), ids=lambda file: file.stem)

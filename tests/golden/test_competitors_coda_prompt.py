@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden_competitors import Golden, files, load
 
 from baselines.coda_prompt import KINDS, CodaPrompt
 from starprompt.data.batch import Batch
+from tests.helpers.golden_competitors import Golden, files, load
 
 #: Adam divides by small gradients' roots
 ADAM_STEP = 1e-3

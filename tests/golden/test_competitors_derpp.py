@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden_competitors import Golden, files, load
 from torch import Tensor
 
 from baselines.derpp import DERpp
+from tests.helpers.golden_competitors import Golden, files, load
 
 
 @pytest.mark.parametrize("file", files("derpp"), ids=lambda file: file.stem)

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden_competitors import FORWARD, Golden, files, load
 from torch import Tensor, nn
 
 import baselines.dualprompt
 from baselines.dualprompt import DualPrompt
 from starprompt.backbones.prompt_pools import limit_gradients
 from starprompt.data.batch import Batch
+from tests.helpers.golden_competitors import FORWARD, Golden, files, load
 
 #: a limit that no gradient reaches
 NO_LIMIT = 1e9

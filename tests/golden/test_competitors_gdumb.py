@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden_competitors import Golden, files
 
 from baselines.gdumb import learning_rate
+from tests.helpers.golden_competitors import Golden, files
 
 
 @pytest.mark.parametrize("file", files("gdumb"), ids=lambda file: file.stem)

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from golden_competitors import GRADIENT, Golden, files, load
 from torch import Tensor
 
 from baselines.inflora import InfLoRA
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
 from starprompt.replay.gradient_space import GradientSpace
+from tests.helpers.golden_competitors import GRADIENT, Golden, files, load
 
 FILES = pytest.mark.parametrize("file", files("inflora"), ids=lambda file: file.stem)
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden_competitors import FORWARD, STEP, Golden, files, load
 from torch import Tensor, nn
 
 import baselines.l2p
 from baselines.l2p import L2P
 from starprompt.backbones.prompt_pools import limit_gradients
 from starprompt.data.batch import Batch
+from tests.helpers.golden_competitors import FORWARD, STEP, Golden, files, load
 
 #: a limit that no gradient reaches
 NO_LIMIT = 1e9

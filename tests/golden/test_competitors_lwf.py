@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden_competitors import Golden, files, load
 
 from baselines.lwf import LwF
+from tests.helpers.golden_competitors import Golden, files, load
 
 
 @pytest.mark.parametrize("file", files("lwf"), ids=lambda file: file.stem)

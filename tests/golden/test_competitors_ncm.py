@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden_competitors import AsGiven, Golden, files
 
 from baselines.ncm import NCM
 from starprompt.data.batch import Batch
+from tests.helpers.golden_competitors import AsGiven, Golden, files
 
 
 @pytest.mark.parametrize("file", files("ncm"), ids=lambda file: file.stem)

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from golden_competitors import Golden, files
+
+from tests.helpers.golden_competitors import Golden, files
 
 HERE = Path(__file__).parent
 

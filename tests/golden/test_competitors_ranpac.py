@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_adapters import first_session, session_hp
-from golden_competitors import GRADIENT, AsGiven, Golden, files
 from torch import Tensor
 
 import starprompt.backbones.adapters
 from baselines.ranpac import RanPAC
 from starprompt.data.batch import Batch
 from starprompt.replay.ridge import held_out_errors, ridge_solution
+from tests.helpers.golden_adapters import first_session, session_hp
+from tests.helpers.golden_competitors import GRADIENT, AsGiven, Golden, files
 
 RIDGES = [10.0**power for power in range(-8, 9)]
 PAIRS = {file: Golden(file) for file in files("ranpac")}

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden_competitors import STEP, Golden, files
 from torch import Tensor, nn
 
 import baselines.slca
 from baselines.slca import SLCA, scaled_logits
 from starprompt.replay.statistics import COVARIANCE_FLOOR
+from tests.helpers.golden_competitors import STEP, Golden, files
 
 
 def learner_of(golden: Golden) -> SLCA:

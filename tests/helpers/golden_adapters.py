@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from golden_competitors import Golden
 from torch import nn
+
+from tests.helpers.golden_competitors import Golden
 
 #: of one block's adapter: ours and the authors'
 _LAYERS = {"down": "down_proj", "up": "up_proj"}

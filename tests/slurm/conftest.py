@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster import Cluster, NoClusterError, running
-from workplace import FOUR, Reference, Workplace
+
+from tests.helpers.cluster import Cluster, NoClusterError, running
+from tests.helpers.workplace import FOUR, Reference, Workplace
 
 HERE = Path(__file__).parent
 

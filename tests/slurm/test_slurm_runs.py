@@ -4,8 +4,19 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cluster import GPUS, Cluster
-from workplace import FOUR, Reference, Workplace, at_once, check, end, often, repeated, until
+
+from tests.helpers.cluster import GPUS, Cluster
+from tests.helpers.workplace import (
+    FOUR,
+    Reference,
+    Workplace,
+    at_once,
+    check,
+    end,
+    often,
+    repeated,
+    until,
+)
 
 
 @pytest.mark.usefixtures("short_of_time")
@@ -15,7 +26,7 @@ def test_the_quick_demo_gives_the_tables_of_a_local_call(cluster: Cluster, tmp_p
     local = Workplace(tmp_path / "local")
     demo = ("--configfile", "config/demo-quick.yaml")
     process = on_cluster.start(cluster, *demo, first_look=4)
-    local.command(cluster, "starprompt.workflow", "--cores", "1", *demo)
+    local.command(cluster, "starprompt.grid.snakemake", "--cores", "1", *demo)
     end(process, on_cluster)
     assert on_cluster.tables("demo-quick") == local.tables("demo-quick")
     figures = {

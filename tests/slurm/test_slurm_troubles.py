@@ -10,8 +10,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from cluster import Cluster
-from workplace import FOUR, Reference, Stretch, Workplace, check, end, repeated, until
+
+from tests.helpers.cluster import Cluster
+from tests.helpers.workplace import FOUR, Reference, Stretch, Workplace, check, end, repeated, until
 
 CONFIG = ("runs", "--configfile", "config/toy.yaml")
 PAUSE = 0.1

@@ -1,22 +1,22 @@
 # From the runs of every variant to analyses, and from those to tables, figures and a page of
 # findings: `snakemake ablations`. An experiment without `ablations` has none of these rules.
 
-from starprompt import ablation_grid
+from starprompt.grid import ablation_jobs
 
 if GRID.config.ablations:
 
     rule analyse:
         input:
-            lambda wildcards: ablation_grid.analysis_inputs(GRID, wildcards.dataset),
+            lambda wildcards: ablation_jobs.analysis_inputs(GRID, wildcards.dataset),
         output:
-            ablation_grid.analysis_files(GRID, "{dataset}"),
+            ablation_jobs.analysis_files(GRID, "{dataset}"),
         log:
             f"results/logs/{GRID.config.name}/analyse/{{dataset}}.log",
         benchmark:
             f"results/benchmarks/{GRID.config.name}/analyse/{{dataset}}.tsv"
         params:
             config=str(GRID.config_file),
-            depends=lambda wildcards: ablation_grid.analysis_depends(GRID, wildcards.dataset),
+            depends=lambda wildcards: ablation_jobs.analysis_depends(GRID, wildcards.dataset),
         resources:
             mem_mb=lambda wildcards, attempt: 8000 * attempt,
             runtime=lambda wildcards, attempt: 240 * attempt,
@@ -28,26 +28,26 @@ if GRID.config.ablations:
 
     rule ablations:
         input:
-            ablation_grid.all_analysis_files(GRID),
+            ablation_jobs.all_analysis_files(GRID),
         output:
             *(
                 file
-                for kind, files in ablation_grid.tables(GRID).items()
+                for kind, files in ablation_jobs.tables(GRID).items()
                 for file in in_report(files, f"ablations/{kind}", "Ablations")
             ),
             *(
                 file
-                for kind, files in ablation_grid.figures(GRID).items()
+                for kind, files in ablation_jobs.figures(GRID).items()
                 for file in in_report(files, f"ablations/{kind}", "Ablations")
             ),
-            findings=ablation_grid.findings(GRID),
+            findings=ablation_jobs.findings(GRID),
         log:
             f"results/logs/{GRID.config.name}/ablations.log",
         benchmark:
             f"results/benchmarks/{GRID.config.name}/ablations.tsv"
         params:
             config=str(GRID.config_file),
-            depends=ablation_grid.ablations_depend(GRID),
+            depends=ablation_jobs.ablations_depend(GRID),
         resources:
             mem_mb=lambda wildcards, attempt: 4000 * attempt,
             runtime=lambda wildcards, attempt: 60 * attempt,

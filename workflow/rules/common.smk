@@ -7,10 +7,10 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-from starprompt.aside import let_go
-from starprompt.config import load_config
+from starprompt.grid.finished_runs import remove_backups
+from starprompt.config.experiment import load_config
 from starprompt.errors import UserError
-from starprompt.grid import Grid, from_command_line, manifest_file
+from starprompt.grid.jobs import Grid, from_command_line, manifest_file
 
 
 def checked_grid():

@@ -2,8 +2,9 @@
 # runs that need its keys wait for it. Several seeds may share a job, and then a rule has them.
 #
 # Snakemake removes what a run left before its job starts, and what a failed job left; a finished run
-# sets its files aside (`starprompt/aside.py`) until the workflow has ended. `update` would spare the
-# files, but it puts an older run's back when a job fails, and forgets what those were made with.
+# keeps a backup of its files (`starprompt/grid/finished_runs.py`) until the workflow has ended. `update`
+# would spare the files, but it restores an older run's when a job fails, and forgets what those were
+# made with.
 
 for RULE in GRID.train_rules():
 
@@ -51,7 +52,7 @@ for RULE in GRID.train_rules():
             # before the run has kept where it is.
             "exec python -m starprompt.cli run --config {params.config} --dataset {wildcards.dataset}"
             " --method {wildcards.method} {params.seeds} --threads {threads}"
-            " --gpu {resources.gpu} --set-aside > {log} 2>&1"
+            " --gpu {resources.gpu} --keep-backup > {log} 2>&1"
 
 
 rule runs:

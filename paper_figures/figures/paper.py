@@ -1,0 +1,31 @@
+"""Every figure of an experiment, by the name of its file."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from paper_figures.collect import Results
+from paper_figures.figures.curves import accuracy_curves, task_accuracy
+from paper_figures.figures.prompt_use import prompt_use
+from paper_figures.figures.selection import class_selection, task_selection
+from paper_figures.style import paper_style, save
+
+#: A figure a data set each; the file is ``<kind>-<dataset>``.
+KINDS: dict[str, Callable[[Results, str], Figure]] = {
+    "curves": accuracy_curves,
+    "task-accuracy": task_accuracy,
+    "task-selection": task_selection,
+    "class-selection": class_selection,
+    "prompt-use": prompt_use,
+}
+
+
+def write_figures(results: Results, folder: Path) -> list[Path]:
+    """Draw every kind for every data set, PDF and PNG each; return their paths."""
+    written = []
+    with paper_style():
+        for dataset in results.plan.datasets:
+            for kind, draw in KINDS.items():
+                written += save(draw(results, dataset.name), folder, f"{kind}-{dataset.name}")
+    return written

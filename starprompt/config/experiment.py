@@ -1,0 +1,156 @@
+"""What is run: an experiment, ``config/NAME.yaml``.
+
+Nothing here imports torch, because Snakemake reads these files at every call.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from starprompt.config.methods import load_method
+from starprompt.config.thresholds import Thresholds
+from starprompt.errors import invalid_file, unknown_name
+from starprompt.files import read_yaml
+from starprompt.record.run_files import run_folder
+
+DATASETS = Path("config/datasets")
+RESULTS = Path("results")
+#: the method that ablations vary and are compared with
+FULL_METHOD = "starprompt"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class BackboneNames(_Model):
+    """Names that ``starprompt.backbones`` loads: "tiny", MODEL/PRETRAINED of open_clip, timm's."""
+
+    clip: str = "tiny"
+    vit: str = "tiny"
+
+
+class Run(NamedTuple):
+    """One cell of the grid."""
+
+    dataset: str
+    method: str
+    seed: int
+
+
+class Config(_Model):
+    """An experiment: which methods on which data sets under which seeds, and on what."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    title: str
+    datasets: list[str] = Field(min_length=1)
+    methods: list[str] = Field(min_length=1)
+    ablations: list[str] = Field(
+        default_factory=list,
+        description=f"variants compared with {FULL_METHOD}, which must be among the methods",
+    )
+    seeds: list[StrictInt] = Field(min_length=1)
+    backbones: BackboneNames = BackboneNames()
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    micro_batch: Literal["auto"] | Annotated[StrictInt, Field(ge=1)] = Field(
+        default="auto",
+        description="images of a batch at a time; auto: the whole batch where memory suffices",
+    )
+    compile: bool = Field(default=False, description="let torch.compile make the towers' kernels")
+    threads: int = Field(default=1, ge=1, description="CPU threads of one run")
+    gpu: int = Field(default=0, ge=0, description="GPUs that one run leases; 0: it uses the CPU")
+    runs_per_gpu: int = Field(
+        default=1, ge=1, le=64, description="runs that may share a GPU, for small ones"
+    )
+    start_ahead: bool = Field(
+        default=True, description="start the next job of each GPU early; it waits for the device"
+    )
+    seeds_per_job: int = Field(
+        default=1, ge=1, description="seeds that one process trains, one after the other"
+    )
+    mem_mb: int = Field(default=3000, ge=100, description="memory of one run, MB")
+    runtime: int = Field(default=60, ge=1, description="minutes that one run may take")
+    max_runtime: int | None = Field(
+        default=None, ge=1, description="longest time limit that the cluster allows, minutes"
+    )
+    signatures: Thresholds = Field(
+        default=Thresholds(), description="from where on a run shows a failure signature"
+    )
+
+    @field_validator("datasets", "methods", "ablations", "seeds")
+    @classmethod
+    def _no_doubles(cls, value: list[Any]) -> list[Any]:
+        if len(set(value)) != len(value):
+            raise ValueError("an entry stands there twice")
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _numpy_seeds(cls, value: list[int]) -> list[int]:
+        if any(not 0 <= seed < 2**32 for seed in value):
+            raise ValueError("seeds must lie between 0 and 2**32 - 1")
+        return value
+
+    @model_validator(mode="after")
+    def _compared_with_something(self) -> "Config":
+        if self.ablations and FULL_METHOD not in self.methods:
+            raise ValueError(f"ablations are compared with {FULL_METHOD}: name it under methods")
+        return self
+
+    @model_validator(mode="after")
+    def _cuda_needs_a_gpu(self) -> "Config":
+        if self.device == "cuda" and self.gpu == 0:
+            raise ValueError("device: cuda needs a GPU: write gpu: 1, or device: auto")
+        return self
+
+    def runs(self) -> Iterator[Run]:
+        """Every run that the tables need, in their order (without the keys' runs)."""
+        for dataset in self.datasets:
+            for method in self.methods:
+                for seed in self.seeds:
+                    yield Run(dataset, method, seed)
+
+    @property
+    def runs_folder(self) -> Path:
+        """The folder of the experiment's runs."""
+        return RESULTS / "runs" / self.name
+
+    def run_folder(self, run: Run) -> Path:
+        """The folder of one run."""
+        return run_folder(self.runs_folder, *run)
+
+
+def load_config(source: Path | dict[str, Any], origin: str = "the configuration") -> Config:
+    """Read and check an experiment, from its YAML file or from the mapping it holds.
+
+    Raises :class:`UserError` for a wrong type, an unknown key, an unknown data set or method.
+    """
+    value = source if isinstance(source, dict) else read_yaml(source)
+    path = origin if isinstance(source, dict) else source
+    try:
+        config = Config.model_validate(value)
+    except ValidationError as error:
+        raise invalid_file(path, error) from error
+    known = {file.stem for file in DATASETS.glob("*.yaml")}
+    for dataset in config.datasets:
+        if dataset not in known:
+            raise unknown_name("data set", dataset, known)
+    for method in [*config.methods, *config.ablations]:
+        load_method(method)
+    return config
+
+
+def embedding_path(root: Path, dataset: str, clip: str) -> Path:
+    """Where the cached features of ``dataset`` under the CLIP named ``clip`` stand."""
+    return Path(root) / "embeddings" / dataset / f"{clip.replace('/', '--')}.safetensors"

@@ -1,0 +1,229 @@
+"""How far an experiment is: `starprompt status`. Reads files, locks and the queue; no torch."""
+
+import getpass
+import json
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from starprompt.config.experiment import RESULTS, Config, Run
+from starprompt.config.methods import with_keys
+from starprompt.errors import UserError, unknown_name
+from starprompt.grid.jobs import Grid
+from starprompt.machine.run_lock import owner
+from starprompt.record.run_files import RECORD, has_all_files
+
+State = Literal["finished", "running", "waiting", "started", "failed"]
+STATES: tuple[State, ...] = get_args(State)
+#: where SLURM's own logs are: as the profile says, and where the plugin puts them by itself
+SLURM_LOGS = (Path("results/logs/slurm"), Path(".snakemake/slurm_logs"))
+#: what a run that was asked to end says last; it is no failure
+STOPPED = "ended by SIGTERM"
+_TAIL = 8_000
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A job in SLURM's queue: its number, state in words, and why it waits or where it runs."""
+
+    job: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How one run is."""
+
+    run: Run
+    state: State
+    tasks: int
+    tasks_done: int
+    attempts: int = 0
+    accuracy: float | None = None
+    about: str = ""
+    logs: tuple[Path, ...] = ()
+    last_lines: tuple[str, ...] = ()
+
+
+def experiment_status(config: Config, ablations: bool = False) -> list[RunStatus]:
+    """The state of every run that an experiment's tables need, and of the runs of their keys.
+
+    finished   its results are there
+    running    a process holds its lock, or SLURM says that its job runs
+    waiting    not begun, or in SLURM's queue
+    started    some of it was learned; nobody works on it
+    failed     its last process ended with an error; nobody works on it
+
+    ``ablations`` adds the experiment's variants.
+    """
+    grid = Grid(config)
+    queue = slurm_queue()
+    return [_status(grid, run, queue) for run in _runs(grid, ablations)]
+
+
+def slurm_queue() -> dict[str, list[Queued]]:
+    """This folder's jobs in SLURM's queue by their comment; empty where no SLURM answers."""
+    squeue = shutil.which("squeue")
+    if squeue is None:
+        return {}
+    command = [squeue, "-h", "-u", getpass.getuser(), "-o", "%i|%T|%R|%Z|%k"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    found: dict[str, list[Queued]] = {}
+    for line in done.stdout.splitlines():
+        job, state, reason, folder, comment = line.split("|", 4)
+        if Path(folder) == Path.cwd():
+            found.setdefault(comment.strip(), []).append(Queued(job, state, reason.strip("()")))
+    return found
+
+
+def lines(statuses: list[RunStatus], config: Config) -> Iterator[str]:
+    """What `starprompt status` prints: the sum, a line for each run, what failed with its log."""
+    counts = Counter(status.state for status in statuses)
+    said = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    yield f"{config.name}: {len(statuses)} runs: {said}"
+    rows = [
+        (s.run.dataset, s.run.method, f"seed {s.run.seed}", s.state, _progress(s), s.about)
+        for s in statuses
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)] if rows else []
+    for status, row in zip(statuses, rows, strict=True):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        yield f"  {'  '.join([*cells, row[-1]])}".rstrip()
+        if status.state == "failed":
+            yield from (f"      | {line}" for line in status.last_lines)
+            yield from (f"      {path}" for path in status.logs)
+
+
+def only(statuses: list[RunStatus], state: str) -> list[RunStatus]:
+    """Those in one state. Raises :class:`UserError` for a state that there is not."""
+    if state not in STATES:
+        raise unknown_name("state", state, STATES)
+    return [status for status in statuses if status.state == state]
+
+
+def _runs(grid: Grid, ablations: bool) -> Iterator[Run]:
+    shown = [*grid.config.methods, *(grid.config.ablations if ablations else [])]
+    methods = dict.fromkeys(with_keys(shown, grid.methods.__getitem__))
+    for dataset in grid.config.datasets:
+        for method in methods:
+            for seed in grid.config.seeds:
+                yield Run(dataset, method, seed)
+
+
+def _status(grid: Grid, run: Run, queue: Mapping[str, list[Queued]]) -> RunStatus:
+    folder = grid.config.run_folder(run)
+    tasks = _tasks(grid, run)
+    if (accuracy := _accuracy(folder)) is not None:
+        return RunStatus(run, "finished", tasks, tasks, accuracy=accuracy)
+    done = len(list(folder.glob("work/task-*/outcome.json")))
+    attempts = int(_json(folder / "work/run.json").get("attempts", 0))
+    rule, seeds = grid.job_of(run)
+    wildcards = f"{run.dataset}_{run.method}" + (
+        f"_{run.seed}" if grid.config.seeds_per_job == 1 else ""
+    )
+    jobs = queue.get(f"rule_{rule}_wildcards_{wildcards}", [])
+    logs_folder = RESULTS / f"logs/{grid.config.name}/train/{run.dataset}/{run.method}"
+    log = logs_folder / f"seed{'-'.join(seeds)}.log"
+    slurm_log = _newest_slurm_log(f"rule_{rule}/{wildcards}")
+    logs = tuple(path for path in (log, slurm_log) if path is not None and path.is_file())
+
+    def status(state: State, about: str = "", last_lines: tuple[str, ...] = ()) -> RunStatus:
+        return RunStatus(run, state, tasks, done, attempts, None, about, logs, last_lines)
+
+    note = owner(folder)
+    if note is not None:
+        also = [job for job in jobs if job.job != note.get("slurm_job")]
+        return status("running", "; ".join(filter(None, [_who(note), *map(_job, also)])))
+    if jobs:
+        begins = any(job.state in ("RUNNING", "COMPLETING") for job in jobs)
+        return status("running" if begins else "waiting", "; ".join(map(_job, jobs)))
+    last_lines = tuple(line for path in logs for line in _last_lines(path))
+    if not last_lines:
+        return status("started" if attempts else "waiting")
+    if _shows_failure(last_lines) or not attempts:
+        return status("failed", "" if _shows_failure(last_lines) else "ended", last_lines)
+    return status("started", f"last said: {last_lines[-1].strip()}")
+
+
+def _tasks(grid: Grid, run: Run) -> int:
+    if grid.methods[run.method].stream == "joint":
+        return 1
+    tasks = grid.datasets[run.dataset].tasks
+    return tasks if isinstance(tasks, int) else len(tasks)
+
+
+def _accuracy(folder: Path) -> float | None:
+    """The final average accuracy of a finished run; None if it is not."""
+    if not has_all_files(folder):
+        return None
+    metrics = _json(folder / RECORD).get("metrics", {})
+    return metrics.get("final_average_accuracy")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def _newest_slurm_log(name: str) -> Path | None:
+    found = [path for root in SLURM_LOGS for path in (root / name).glob("*.log")]
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def _last_lines(path: Path, number: int = 3) -> list[str]:
+    """The last lines of a log that say something; what a progress bar overwrote is left out."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL))
+        text = file.read().decode(errors="replace")
+    shown = (line.rpartition("\r")[2].rstrip() for line in text.split("\n"))
+    return [line for line in shown if line.strip()][-number:]
+
+
+def _shows_failure(last_lines: tuple[str, ...]) -> bool:
+    if any(STOPPED in line for line in last_lines):
+        return False
+    signs = ("error: ", "Error: ", "Error(", "Traceback", "Killed", "oom", "Exception")
+    return any(sign in line for line in last_lines for sign in signs)
+
+
+def _progress(status: RunStatus) -> str:
+    if status.accuracy is not None:
+        return f"{status.accuracy:.2f}%"
+    if not status.attempts:
+        return ""
+    tried = f", attempt {status.attempts}" if status.attempts > 1 else ""
+    return f"{status.tasks_done} of {status.tasks} tasks{tried}"
+
+
+def _who(note: Mapping[str, Any]) -> str:
+    if not note:
+        return ""
+    said = [f"SLURM job {note['slurm_job']}"] if note.get("slurm_job") else []
+    said.append(f"process {note.get('process')} on {note.get('host')}")
+    if note.get("devices"):
+        said.append(f"device {note['devices']}")
+    return ", ".join([*said, f"since {note.get('since')}"])
+
+
+def _job(job: Queued) -> str:
+    where = "on" if job.state in ("RUNNING", "COMPLETING") else "because of"
+    return f"SLURM job {job.job} {job.state.lower()} {where} {job.reason}"
+
+
+def status_text(config: Config, state: str | None = None, ablations: bool = False) -> str:
+    """All that `starprompt status` prints. Raises :class:`UserError` for an unknown state."""
+    statuses = experiment_status(config, ablations)
+    shown = statuses if state is None else only(statuses, state)
+    if state is not None and not shown:
+        raise UserError(f"No run of {config.name} is {state}.")
+    return "\n".join(lines(shown, config))

@@ -1,0 +1,50 @@
+"""Who works on a run: a note beside the run's lock, for people and for `starprompt status`.
+
+The lock alone says whether somebody does; the note of a killed process stays and means nothing.
+"""
+
+import json
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from starprompt.files import write_json
+from starprompt.machine.leases import describe_lease
+
+LOCK = ".lock"
+NOTE = ".owner.json"
+
+
+def write_note(folder: Path) -> None:
+    """Say in ``folder``, whose lock this process holds, who it is and where."""
+    note = {
+        "process": os.getpid(),
+        "host": platform.node(),
+        "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
+        "devices": ", ".join((describe_lease() or {"devices": []})["devices"]),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_json(folder / NOTE, note)
+
+
+def owner(folder: Path) -> dict[str, Any] | None:
+    """The note of the process that works on ``folder``; empty if it left none; None: nobody does.
+
+    The lock is tried for an instant; a run that begins in it waits half a second.
+    """
+    if not (folder / LOCK).exists():
+        return None
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        try:
+            return dict(json.loads((folder / NOTE).read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return {}
+    lock.release()
+    return None

@@ -1,0 +1,28 @@
+"""The files that a run leaves, their folder, and whether all of them are there.
+
+A run's folder is ``results/runs/<config>/<dataset>/<method>/seed<seed>/``.
+"""
+
+from pathlib import Path
+
+PREDICTIONS = "predictions.parquet"
+SELECTION = "selection.parquet"
+DIAGNOSTICS = "diagnostics.safetensors"
+CHECKPOINT = "checkpoint.safetensors"
+RECORD = "record.json"
+#: All files of a finished run. The record is last, because it says that the others are complete.
+RUN_FILES = (PREDICTIONS, SELECTION, DIAGNOSTICS, CHECKPOINT, RECORD)
+
+
+def run_folder(runs: Path, dataset: str, method: str, seed: object) -> Path:
+    """The folder of one run.
+
+    runs  the experiment's folder, ``results/runs/<config>``
+    seed  a number, or a Snakemake wildcard in braces
+    """
+    return runs / dataset / method / f"seed{seed}"
+
+
+def has_all_files(folder: Path) -> bool:
+    """Whether every file of a run stands in ``folder``."""
+    return all((folder / name).is_file() for name in RUN_FILES)

@@ -1,0 +1,97 @@
+"""From an experiment's runs to its analyses, and from those to tables, figures and findings."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starprompt.config.experiment import FULL_METHOD, RESULTS, Config, load_config
+from starprompt.errors import UserError, unknown_name
+from starprompt.grid.ablation_jobs import analysed_methods, zero_shot_method
+from starprompt.reporting.plan import make_plan
+
+if TYPE_CHECKING:
+    from paper_figures.analyses import Analyses
+
+DOCS = Path("docs")
+
+
+def make_analysis(config_path: Path, dataset: str, results: Path = RESULTS) -> list[Path]:
+    """Analyse all runs on one data set; write ``results/<name>/analysis/<dataset>/*.csv``.
+
+    Raises :class:`UserError` when a run is missing or a file damaged.
+    """
+    from starprompt.analysis.report import analyse, write_tables
+
+    config = _with_ablations(config_path)
+    if dataset not in config.datasets:
+        raise unknown_name(f"data set of {config_path}", dataset, config.datasets)
+    tables = analyse(
+        config.runs_folder / dataset,
+        analysed_methods(config),
+        config.seeds,
+        FULL_METHOD,
+        zero_shot_method(config),
+        config.signatures,
+    )
+    return write_tables(tables, results / config.name / "analysis" / dataset)
+
+
+def make_ablations(config_path: Path, results: Path = RESULTS, docs: Path = DOCS) -> list[Path]:
+    """Write the tables, figures and findings of an experiment's ablations; return their paths."""
+    from paper_figures.figures.ablations import write_ablation_figures
+    from paper_figures.pages.findings import write_findings
+    from paper_figures.tables.ablations import write_ablation_tables
+
+    config = _with_ablations(config_path)
+    analyses = open_analyses(config, results)
+    folder = results / config.name / "ablations"
+    return [
+        *write_ablation_tables(analyses, folder / "tables"),
+        *write_ablation_figures(analyses, folder / "figures"),
+        write_findings(analyses, docs / f"findings-{config.name}.md", limits(config)),
+    ]
+
+
+def open_analyses(config: Config, results: Path = RESULTS) -> "Analyses":
+    """The written analyses, with the full method and its variants as rows."""
+    from paper_figures.analyses import Analyses
+
+    plan = make_plan(config.model_copy(update={"methods": analysed_methods(config)}))
+    return Analyses(plan, FULL_METHOD, results / config.name / "analysis")
+
+
+def limits(config: Config) -> list[str]:
+    """How far answers about the variants reach, in sentences for an experiment's findings."""
+    return [
+        *reach(config),
+        "The variants share the full method's hyperparameters; none was tuned for itself, so a "
+        "variant may be worse here for want of tuning.",
+    ]
+
+
+def reach(config: Config) -> list[str]:
+    """How far any answer of this experiment reaches."""
+    seeds, datasets = len(config.seeds), len(config.datasets)
+    said = [
+        f"{seeds} {_plural('seed', seeds)} on {datasets} data {_plural('set', datasets)}: "
+        "intervals over so few runs are wide, and differences of a point or two mean nothing.",
+    ]
+    if config.backbones.clip == "tiny" or config.backbones.vit == "tiny":
+        said.insert(
+            0,
+            "The backbones are tiny (a few hundred thousand parameters, trained on rendered "
+            "glyphs) and the images are handwritten digits. What holds here need not hold for "
+            "CLIP ViT-L/14, ViT-B/16 and photographs; the same page for those comes from "
+            "config/paper.yaml.",
+        )
+    return said
+
+
+def _with_ablations(config_path: Path) -> Config:
+    config = load_config(config_path)
+    if not config.ablations:
+        raise UserError(f"{config_path} names no `ablations`; list the variants to compare.")
+    return config
+
+
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"

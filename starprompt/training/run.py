@@ -1,0 +1,230 @@
+"""Where the rooms meet: one cell of the grid, from its names to its record.
+
+Data, backbones and methods don't know each other; here a configuration's names become a stream, a
+setting and a learner, and the runner is set going.
+"""
+
+import logging
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from starprompt.backbones.clip import FrozenClip, load_clip
+from starprompt.backbones.embedding import write_embedding
+from starprompt.backbones.names import parse_clip, parse_vit
+from starprompt.backbones.vit import load_vit, vit_digest, vit_normalisation
+from starprompt.config.experiment import Config, Run, embedding_path
+from starprompt.config.methods import (
+    MethodSpec,
+    check_hyperparameters,
+    learner_class,
+    load_method,
+    with_keys,
+)
+from starprompt.continual.header import RunHeader, describe_stream
+from starprompt.continual.learner import Setting
+from starprompt.continual.runner import run as run_learner
+from starprompt.data.features import Features
+from starprompt.data.registry import data_root, load_dataset_spec
+from starprompt.data.store import open_prepared, prepared_folder
+from starprompt.data.stream import TaskStream
+from starprompt.data.transforms import TestView
+from starprompt.errors import UserError
+from starprompt.files import sha256_file
+from starprompt.machine.devices import pick_device, use_threads
+from starprompt.machine.leases import begin_run
+from starprompt.precision import products, require_precision
+from starprompt.record.record import MethodRecord, RunRecord, read_record
+from starprompt.record.run_files import CHECKPOINT, RECORD
+from starprompt.training.watch import SignatureWatch
+
+logger = logging.getLogger(__name__)
+
+
+def check(config: Config) -> None:
+    """Refuse before anything trains: backbones' names, data sets' files, hyperparameters."""
+    for name, parse in ((config.backbones.clip, parse_clip), (config.backbones.vit, parse_vit)):
+        if name != "tiny":
+            parse(name)
+    for dataset in config.datasets:
+        load_dataset_spec(dataset)
+    for name in with_keys([*config.methods, *config.ablations]):
+        method = load_method(name)
+        for dataset in config.datasets:
+            check_hyperparameters(method, dataset)
+
+
+def embed(config: Config, dataset: str, batch_size: int = 128) -> Path:
+    """Run frozen CLIP once over the clean images of ``dataset`` and keep its features."""
+    device = pick_device(config.device)
+    require_precision(config.precision, device)
+    use_threads(config.threads)
+    spec = load_dataset_spec(dataset)
+    prepared = open_prepared(prepared_folder(data_root(), dataset))
+    with products(config.precision):
+        return write_embedding(
+            embedding_path(data_root(), dataset, config.backbones.clip),
+            load_clip(config.backbones.clip, device, precision=config.precision),
+            prepared.train.images,
+            prepared.test.images,
+            TestView(tuple(spec.test_transform)),
+            prepared.digest,
+            batch_size,
+            train_sizes=prepared.train.sizes,
+            test_sizes=prepared.test.sizes,
+        )
+
+
+def run(
+    config: Config,
+    cell: Run,
+    *,
+    folder: Path | None = None,
+    keys_folder: Path | None = None,
+    hyperparameters: dict[str, Any] | None = None,
+    validation: float | None = None,
+    first_tasks: int | None = None,
+) -> RunRecord:
+    """Train and test one method on one data set under one seed; its files are left in ``folder``.
+
+    folder           the configuration's own place for this run by default
+    keys_folder      run of the first stage, where the method needs one; its place by default
+    hyperparameters  changes to those of the method's YAML
+    validation       share of the training images that stands in for the test split (tuning)
+    first_tasks      learn only so many tasks of the stream (tuning)
+    """
+    method = load_method(cell.method)
+    if hyperparameters:
+        method = method.model_copy(
+            update={"hyperparameters": method.resolve(cell.dataset) | hyperparameters}
+        )
+        method.datasets.pop(cell.dataset, None)
+    hp = check_hyperparameters(method, cell.dataset)
+    device = pick_device(config.device)
+    require_precision(config.precision, device)
+    use_threads(config.threads)
+    stream = _open_stream(config, cell, method, device, validation, first_tasks)
+    if method.keys is not None and keys_folder is None:
+        keys_folder = config.run_folder(replace_method(cell, method.keys))
+    towers: dict[str, Any] = {"precision": config.precision, "compile": config.compile}
+    clip = cache(lambda: load_clip(config.backbones.clip, device, **towers))
+    setting = Setting(
+        stream=stream.info,
+        device=device,
+        seed=cell.seed,
+        vit=lambda: load_vit(config.backbones.vit, device, **towers),
+        clip=clip,
+        vit_normalisation=(
+            vit_normalisation("tiny")
+            if config.backbones.vit == "tiny"
+            else stream.info.normalisation
+        ),
+        keys=keys_folder,
+        precision=config.precision,
+        micro_batch=config.micro_batch,
+    )
+    backbones = _backbones(config, method, clip)
+    keys = _keys_record(method, keys_folder)
+    if "clip" in backbones:
+        made_keys = keys_folder if keys is not None else None
+        _refuse_other_clips(config, cell, backbones["clip"]["digest"], made_keys)
+    header = RunHeader(
+        config=config.name,
+        method=MethodRecord(
+            name=method.name,
+            title=method.title,
+            learner=method.learner,
+            hyperparameters=hp.model_dump(),
+        ),
+        stream=describe_stream(stream, title=load_dataset_spec(cell.dataset).title, seed=cell.seed),
+        backbones=backbones,
+        keys=keys,
+        settings={
+            "precision": config.precision,
+            "compile": config.compile,
+            "validation": validation,
+            "stream_digest": stream.digest,
+        },
+    )
+    begin_run()
+    with products(config.precision):
+        return run_learner(
+            lambda: learner_class(method)(hp, setting),
+            stream,
+            folder or config.run_folder(cell),
+            header=header,
+            device=device,
+            watch=SignatureWatch(header.stream.task_of_class, config.signatures, header.where),
+        )
+
+
+def replace_method(cell: Run, method: str) -> Run:
+    """The same data set and seed under another method."""
+    return cell._replace(method=method)
+
+
+def _open_stream(
+    config: Config,
+    cell: Run,
+    method: MethodSpec,
+    device: torch.device,
+    validation: float | None,
+    first_tasks: int | None,
+) -> TaskStream:
+    embedding = embedding_path(data_root(), cell.dataset, config.backbones.clip)
+    if "clip" in method.uses and not embedding.exists():
+        raise UserError(
+            f"There is no {embedding}; make it with `starprompt embed --dataset {cell.dataset}` "
+            "and the same configuration (the workflow does it by itself)."
+        )
+    return TaskStream(
+        open_prepared(prepared_folder(data_root(), cell.dataset)),
+        load_dataset_spec(cell.dataset),
+        cell.seed,
+        device,
+        embedding=embedding if "clip" in method.uses else None,
+        joint=method.stream == "joint",
+        validation=validation,
+        first_tasks=first_tasks,
+    )
+
+
+def _backbones(config: Config, method: MethodSpec, clip: Any) -> dict[str, dict[str, str]]:
+    found = {}
+    if "vit" in method.uses:
+        found["vit"] = {"name": config.backbones.vit, "digest": vit_digest(config.backbones.vit)}
+    if "clip" in method.uses:
+        frozen: FrozenClip = clip()
+        found["clip"] = {"name": frozen.name, "digest": frozen.digest}
+    return found
+
+
+def _keys_record(method: MethodSpec, keys_folder: Path | None) -> dict[str, str] | None:
+    if method.keys is None or keys_folder is None:
+        return None
+    checkpoint = keys_folder / CHECKPOINT
+    if not checkpoint.exists():
+        raise UserError(
+            f"There are no keys at {checkpoint}; run {method.keys} on the same data set and seed "
+            "first (the workflow does it by itself)."
+        )
+    return {"method": method.keys, "digest": sha256_file(checkpoint)}
+
+
+def _refuse_other_clips(config: Config, cell: Run, digest: str, keys_folder: Path | None) -> None:
+    """Queries, cached features and keys must come from one and the same CLIP."""
+    embedding = embedding_path(data_root(), cell.dataset, config.backbones.clip)
+    if Features.describe(embedding).get("clip_digest") != digest:
+        raise UserError(
+            f"The features in {embedding} are of other weights than CLIP {config.backbones.clip} "
+            f"has now; run `starprompt embed --dataset {cell.dataset}` again."
+        )
+    if keys_folder is not None:
+        known = read_record(keys_folder / RECORD).backbones.get("clip", {})
+        if known.get("digest") != digest:
+            raise UserError(
+                f"The keys in {keys_folder} are of other weights than CLIP "
+                f"{config.backbones.clip} has now; run their method again."
+            )

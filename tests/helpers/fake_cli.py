@@ -1,0 +1,84 @@
+"""Stands in for ``starprompt.cli`` where the workflow, not the learning, is under test.
+
+The same commands and files; runs are made-up numbers that depend on data set, method and seed
+alone. Tables are the real ones, figures a white dot. Every call is noted in ``calls.log``. Methods
+that a file ``failing`` names fail.
+"""
+
+import sys
+import time
+from itertools import chain, pairwise
+from pathlib import Path
+
+from PIL import Image
+
+from starprompt.config.experiment import Run, embedding_path, load_config
+from starprompt.data.registry import data_root
+from starprompt.files import atomic_path, write_text
+from starprompt.grid import ablation_jobs as ablation_grid
+from starprompt.grid.jobs import Grid
+from starprompt.record.record import read_record
+from starprompt.record.run_files import RUN_FILES
+from starprompt.reporting.paper import make_tables
+from starprompt.reporting.plan import make_plan
+from tests.helpers import fake_results
+
+
+def main(arguments: list[str]) -> None:
+    words = [word for word in arguments if not word.startswith("--")]
+    options = {
+        name.removeprefix("--"): value
+        for name, value in pairwise(arguments)
+        if name.startswith("--")
+    }
+    with Path("calls.log").open("a") as log:
+        log.write(" ".join(arguments) + "\n")
+    if words[0] == "data":
+        write_text(data_root() / "prepared" / words[2] / "manifest.json", "{}")
+        return
+    config = load_config(Path(options["config"]))
+    match words[0]:
+        case "embed":
+            out = embedding_path(data_root(), options["dataset"], config.backbones.clip)
+            write_text(out, "features")
+        case "run":
+            for option, seed in pairwise(arguments):
+                if option == "--seed":
+                    cell = Run(options["dataset"], options["method"], int(seed))
+                    run(cell, options["config"])
+        case "tables":
+            make_tables(Path(options["config"]))
+        case "figures":
+            for path in chain.from_iterable(Grid(config).figures().values()):
+                with atomic_path(Path(path)) as part:
+                    Image.new("L", (1, 1), 255).save(part, format=Path(path).suffix[1:])
+        case "analyse":
+            for file in ablation_grid.analysis_files(Grid(config), options["dataset"]):
+                write_text(Path(file), "numbers")
+        case "ablations":
+            grid = Grid(config)
+            for files in (ablation_grid.tables(grid), ablation_grid.figures(grid)):
+                for path in chain.from_iterable(files.values()):
+                    write_text(Path(path), "made up")
+            write_text(Path(ablation_grid.findings(grid)), "made up")
+        case other:
+            sys.exit(f"no such command: {other}")
+
+
+def run(cell: Run, config_path: str) -> None:
+    """As the runner does: the run's files one after the other, each whole, the record last."""
+    config = load_config(Path(config_path))
+    plan = make_plan(config)
+    time.sleep(0.3)
+    if Path("failing").is_file() and cell.method in Path("failing").read_text().split():
+        sys.exit(f"{cell.method} fails")
+    folder = plan.run_folder(*cell)
+    for name in RUN_FILES[:-1]:
+        write_text(folder / name, "")
+    index = len(cell.method) % 5
+    fake_results.write_fake_run(plan, *cell, index=index)
+    assert read_record(folder / "record.json").config == config.name
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,379 @@
+"""Devices leased by file locks: one job a device, whatever happens to the jobs."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+
+from starprompt.errors import UserError
+from starprompt.machine import leases, memory
+from starprompt.machine.gpus import Gpu, parse_listing, visible
+from starprompt.machine.leases import Lease, Ledger, Wish
+from tests.helpers.lease_jobs import DEVICES, JOBS
+from tests.helpers.paths import HELPERS, REPOSITORY
+
+LISTING = """\
+GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-aaaa0000-1111)
+GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-aabb0000-2222)
+  MIG 3g.40gb     Device  0: (UUID: MIG-cccc-1)
+  MIG 3g.40gb     Device  1: (UUID: MIG-cccc-2)
+GPU 2: NVIDIA A100 (UUID: GPU-dddd0000-3333)
+"""
+FIRST, PARTS, LAST = "GPU-aaaa0000-1111", ["MIG-cccc-1", "MIG-cccc-2"], "GPU-dddd0000-3333"
+
+
+# which devices there are
+
+
+@pytest.fixture()
+def with_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose ``nvidia-smi`` lists three GPUs, one of them cut in two."""
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{LISTING}END\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+
+
+def test_the_listing_is_read_with_the_parts_of_a_gpu() -> None:
+    assert parse_listing(LISTING) == [
+        Gpu(FIRST),
+        Gpu("GPU-aabb0000-2222", tuple(PARTS)),
+        Gpu(LAST),
+    ]
+    assert parse_listing("No devices found.\n") == []
+
+
+@pytest.mark.usefixtures("with_gpus")
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, [FIRST, *PARTS, LAST]),
+        ({"CUDA_VISIBLE_DEVICES": "2,0"}, [LAST, FIRST]),
+        ({"CUDA_VISIBLE_DEVICES": " 0 , 0"}, [FIRST]),
+        ({"CUDA_VISIBLE_DEVICES": ""}, []),
+        ({"CUDA_VISIBLE_DEVICES": "-1"}, []),
+        ({"CUDA_VISIBLE_DEVICES": "0,-1,2"}, [FIRST]),
+        ({"CUDA_VISIBLE_DEVICES": "7"}, []),
+        ({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, []),
+        ({"CUDA_VISIBLE_DEVICES": LAST}, [LAST]),
+        ({"CUDA_VISIBLE_DEVICES": "GPU-dd,GPU-aaaa"}, [LAST, FIRST]),
+        ({"CUDA_VISIBLE_DEVICES": "GPU-aa"}, []),  # the beginning of two
+        ({"CUDA_VISIBLE_DEVICES": "MIG-cccc-2"}, ["MIG-cccc-2"]),
+        ({"CUDA_VISIBLE_DEVICES": "1"}, PARTS),
+        ({"SLURM_JOB_GPUS": "0,2"}, [FIRST, LAST]),
+        ({"SLURM_STEP_GPUS": "2", "SLURM_JOB_GPUS": "0,2"}, [LAST]),
+        ({"SLURM_JOB_GPUS": "4,5,6"}, [FIRST, *PARTS, LAST]),  # the cluster hides all others
+        ({"SLURM_JOB_GPUS": "2", "CUDA_VISIBLE_DEVICES": "0"}, [FIRST]),
+        ({"STARPROMPT_FAKE_DEVICES": "2"}, ["fake0", "fake1"]),
+        ({"STARPROMPT_FAKE_DEVICES": "4", "CUDA_VISIBLE_DEVICES": "3,1"}, ["fake3", "fake1"]),
+        ({"STARPROMPT_FAKE_DEVICES": "12", "CUDA_VISIBLE_DEVICES": "fake1"}, ["fake1"]),
+    ],
+)
+def test_what_a_process_sees(environ: dict[str, str], expected: list[str]) -> None:
+    assert visible(environ) == expected
+
+
+def test_without_nvidia_smi_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert visible({}) == []
+    environ: dict[str, str] = {}
+    assert leases.lease(1, environ=environ) is None
+    assert environ == {}
+
+
+# what a process gets
+
+
+@pytest.fixture(autouse=True)
+def nothing_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "_Process", type("_Process", (leases._Process,), {}))
+
+
+@pytest.mark.usefixtures("with_gpus")
+def test_cuda_sees_what_was_leased_and_nothing_else(tmp_path: Path) -> None:
+    environ = {"STARPROMPT_LEASES": str(tmp_path), "CUDA_VISIBLE_DEVICES": "2"}
+    held = leases.lease(1, environ=environ)
+    assert held is not None and held.devices == (LAST,)
+    assert environ["CUDA_VISIBLE_DEVICES"] == LAST
+    assert leases.lease(1, environ=environ) is held
+    leases.begin_run()
+    described = leases.describe_lease()
+    assert described is not None and described["devices"] == [LAST]
+    assert held.since <= described["began"] <= described["ended"]
+    for lock in held.locks:
+        lock.release()
+
+
+def test_a_run_plans_with_its_share_of_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (70, 80))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 5)
+    assert memory.available_bytes(torch.device("cuda")) == 75
+    environ = {"STARPROMPT_LEASES": str(tmp_path), "STARPROMPT_FAKE_DEVICES": "1"}
+    held = leases.lease(1, 2, environ=environ)
+    assert held is not None
+    assert memory.available_bytes(torch.device("cuda")) == 40
+    give_back(held)
+
+
+@pytest.mark.usefixtures("with_gpus")
+def test_a_job_that_wants_no_gpu_sees_none() -> None:
+    environ = {"CUDA_VISIBLE_DEVICES": "0"}
+    assert leases.lease(0, environ=environ) is None
+    assert environ["CUDA_VISIBLE_DEVICES"] == ""
+    assert leases.describe_lease() is None
+
+
+def test_more_than_a_job_may_ever_see_is_refused() -> None:
+    with pytest.raises(UserError, match=r"asks for 2 GPUs, but sees 1 \(fake0\)"):
+        leases.lease(2, environ={"STARPROMPT_FAKE_DEVICES": "1"})
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="STARPROMPT_LEASES"):
+        leases.leases_folder({"STARPROMPT_LEASES": str(tmp_path / "file")})
+
+
+# who is served, and when
+
+
+def ledger_in(folder: Path) -> Ledger:
+    return Ledger(leases.leases_folder({"STARPROMPT_LEASES": str(folder)}))
+
+
+class Waiter(threading.Thread):
+    """One that takes devices as another process would: locks are those of open files."""
+
+    def __init__(self, folder: Path, wish: Wish, what: str = "") -> None:
+        super().__init__(daemon=True)
+        self.lease: Lease | None = None
+        self._arguments = (folder, wish, what)
+        queue = ledger_in(folder).folder / "queue"
+        before = len(list(queue.glob("*.json")))
+        self.start()
+        deadline = time.monotonic() + 30
+        while self.lease is None and len(list(queue.glob("*.json"))) <= before:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+    def run(self) -> None:
+        folder, wish, what = self._arguments
+        self.lease = ledger_in(folder).take(wish, what)
+
+    def served(self) -> Lease:
+        self.join(30)
+        assert self.lease is not None
+        return self.lease
+
+
+def give_back(lease: Lease) -> None:
+    for lock in lease.locks:
+        lock.release()
+
+
+def test_shares_go_to_the_device_with_the_least_on_it(tmp_path: Path) -> None:
+    ledger = ledger_in(tmp_path)
+    wish = Wish(("a", "b"), share=3)
+    held = [ledger.take(wish) for _ in range(6)]
+    assert [lease.devices for lease in held] == [("a",), ("b",)] * 3
+    waiting = Waiter(tmp_path, wish)
+    time.sleep(0.3)
+    assert waiting.lease is None
+    give_back(held[3])
+    assert waiting.served().devices == ("b",)
+
+
+def test_a_whole_device_is_not_a_share_more(tmp_path: Path) -> None:
+    """Experiments with other numbers of runs a device meet on one machine."""
+    ledger = ledger_in(tmp_path)
+    half = ledger.take(Wish(("a",), share=2))
+    whole = Waiter(tmp_path, Wish(("a",)))
+    late = Waiter(tmp_path, Wish(("a",), share=2))  # there is room for it, but not its turn
+    time.sleep(0.5)
+    assert whole.lease is None and late.lease is None
+    give_back(half)
+    give_back(whole.served())
+    late.served()
+
+
+def test_one_that_wants_two_is_not_starved_by_those_that_want_one(tmp_path: Path) -> None:
+    ledger = ledger_in(tmp_path)
+    first = ledger.take(Wish(("a", "b")))
+    two = Waiter(tmp_path, Wish(("a", "b"), count=2))
+    late = Waiter(tmp_path, Wish(("a", "b")))
+    time.sleep(0.5)
+    assert two.lease is None and late.lease is None
+    give_back(first)
+    assert two.served().devices == ("a", "b")
+    give_back(two.served())
+    late.served()
+
+
+def test_one_that_sees_another_device_does_not_wait_behind(tmp_path: Path) -> None:
+    ledger = ledger_in(tmp_path)
+    held = ledger.take(Wish(("a",)))
+    behind = Waiter(tmp_path, Wish(("a",)))
+    assert ledger.take(Wish(("a", "b"))).devices == ("b",)
+    give_back(held)
+    behind.served()
+
+
+def test_who_waits_is_told_once_who_has_what(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    held = ledger_in(tmp_path).take(Wish(("a",)), "ncm on digits")
+    waiting = Waiter(tmp_path, Wish(("a",)))
+    time.sleep(0.4)
+    give_back(held)
+    waiting.served()
+    said = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert said == [f"no GPU is free (a: process {os.getpid()}, ncm on digits): waiting for one"]
+
+
+HOLDER = """
+import multiprocessing, os, subprocess, sys, time
+from starprompt.machine import leases
+leases.lease(1)
+worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+worker.start()
+program = subprocess.Popen(["sleep", "60"], close_fds=False)
+print(worker.pid, program.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_killed_it_gives_back_though_its_workers_live_on(tmp_path: Path) -> None:
+    """Workers of a data loader and other children must not keep the device of a dead parent."""
+    environ = {
+        **os.environ,
+        "STARPROMPT_LEASES": str(tmp_path),
+        "STARPROMPT_FAKE_DEVICES": "1",
+        "PYTHONPATH": str(REPOSITORY),
+    }
+    environ.pop("CUDA_VISIBLE_DEVICES", None)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER], env=environ, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    children = [int(pid) for pid in holder.stdout.readline().split()]
+    try:
+        waiting = Waiter(tmp_path, Wish(("fake0",)))
+        time.sleep(0.3)
+        assert waiting.lease is None
+        holder.kill()
+        holder.wait()
+        give_back(waiting.served())
+        for pid in children:
+            os.kill(pid, 0)  # still there
+    finally:
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+        holder.stdout.close()
+
+
+# two hundred jobs
+
+
+def outcome(tmp_path: Path, kind: str) -> dict[int, dict[str, dict]]:
+    """What every job noted, by job and event."""
+    command = [sys.executable, str(HELPERS / "lease_jobs.py"), str(tmp_path), "0", kind]
+    environ = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    jobs: dict[int, dict[str, dict]] = defaultdict(dict)
+    for line in (tmp_path / "events.jsonl").read_text().splitlines():
+        event = json.loads(line)
+        jobs[event["job"]][event["what"]] = event
+    assert len(jobs) == JOBS
+    for job in jobs.values():
+        assert job["gone"]["status"] in ((0, signal.SIGKILL) if "killed" in job else (0,))
+        assert "has" in job or "killed" in job, "it ended without a device"
+    killed_while_held = [j for j in jobs.values() if {"killed", "has"} <= set(j)]
+    killed_while_waiting = [j for j in jobs.values() if "killed" in j and "has" not in j]
+    assert len(killed_while_held) > 5 and len(killed_while_waiting) > 1
+    return jobs
+
+
+def end_of(job: dict[str, dict]) -> float:
+    """When a job that had devices computed for the last time."""
+    ends = [job[what]["time"] for what in ("ends", "killed") if what in job]
+    return min(ends)
+
+
+def most_on_a_device(jobs: dict[int, dict[str, dict]]) -> Fraction:
+    """The most that was on any device at any time."""
+    changes = []
+    for job in jobs.values():
+        if "has" not in job:
+            continue
+        part = Fraction(1, job["has"]["share"])
+        for device in job["has"]["devices"]:
+            begin, end = job["has"]["time"], end_of(job)
+            if end > begin:
+                changes += [(begin, 1, device, part), (end, 0, device, -part)]
+    on: dict[str, Fraction] = defaultdict(Fraction)
+    most = Fraction(0)
+    for _, _, device, change in sorted(changes):
+        on[device] += change
+        most = max(most, on[device])
+    return most
+
+
+@pytest.mark.parametrize("kind", ["same", "shares"])
+def test_two_hundred_jobs_never_meet_and_no_device_is_lost(tmp_path: Path, kind: str) -> None:
+    jobs = outcome(tmp_path, kind)
+    most = most_on_a_device(jobs)
+    assert most == 1, "two jobs were on one device, or more than the share"
+    # A device that a kill had taken out of use would be missing towards the end, when jobs wait.
+    served = sorted(
+        (job["has"]["time"], job["has"]["devices"]) for job in jobs.values() if "has" in job
+    )
+    for some in (served[:50], served[-50:]):
+        assert len({device for _, devices in some for device in devices}) == DEVICES
+
+
+def test_jobs_with_all_sorts_of_wishes_never_meet_and_all_end(tmp_path: Path) -> None:
+    most = most_on_a_device(outcome(tmp_path, "mixed"))
+    assert most <= 1
+    left = list((tmp_path / "leases").rglob("*.lock"))
+    assert len(left) < 60, "locks pile up"
+
+
+def test_loading_everything_asks_cuda_for_nothing() -> None:
+    """The lease is taken after that; what CUDA may see must be settled before it is asked."""
+    program = """
+import importlib, pkgutil, torch
+
+def asked(*arguments, **options):
+    raise AssertionError("CUDA was asked for its devices")
+
+for name in ("is_available", "device_count", "current_device", "_lazy_init"):
+    setattr(torch.cuda, name, asked)
+torch._C._cuda_getDeviceCount = asked
+import starprompt.training.run, starprompt.method, baselines
+for package in (starprompt.method, baselines):
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+try:
+    torch.cuda.is_available()
+except AssertionError as error:
+    print(error)
+"""
+    environ = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "CUDA was asked for its devices\n", done.stderr
