@@ -60,7 +60,10 @@ class DualPrompt(Learner):
             description="keys of tasks to come can be chosen at test time, as released",
         )
         batch_vote: bool = Field(
-            default=False, description="the test batch votes on its E-prompt, as released"
+            default=False, description="test images vote on their E-prompt, as released"
+        )
+        voters: int = Field(
+            default=24, ge=1, description="images that vote together, in the order of the batch"
         )
 
     hp: Any
@@ -80,6 +83,11 @@ class DualPrompt(Learner):
         self.prompts = prompts.to(setting.device)
         self.keys = torch.empty(tasks, dim).uniform_(*hp.start).to(setting.device)
         self.tasks_seen = self.past = self.seen = 0
+
+    @property
+    def tests_tasks_apart(self) -> bool:
+        """As in the authors' evaluation, only images of one task vote together."""
+        return self.hp.batch_vote
 
     def begin_task(self, task: Task) -> None:
         self.past, self.seen = task.past_classes, task.seen_classes
@@ -133,7 +141,8 @@ class DualPrompt(Learner):
         keys = self.keys if self.hp.all_keys else self.keys[: self.tasks_seen]
         similarity = self.query(images) @ F.normalize(keys, dim=-1).T
         chosen = similarity.argmax(dim=-1, keepdim=True)
-        chosen = voted(chosen, len(keys)) if self.hp.batch_vote else chosen
+        if self.hp.batch_vote:
+            chosen = voted(chosen, len(keys), self.hp.voters)
         layer = torch.tensor([self.hp.e_layers[0]])
         self.last_selection = Selection(
             chosen, similarity.gather(1, chosen), of="task", layer=layer

@@ -7,7 +7,7 @@ Wang et al., "Learning to Prompt for Continual Learning", CVPR 2022 (arXiv 2112.
     feature = mean of the outputs at the chosen prompts' tokens, prepended to the image's
     loss    = CE(current classes) - pull * sum of the chosen keys' similarities
 
-Each image chooses for itself. ``batch_vote`` lets the whole batch choose, as the authors'
+Each image chooses for itself. ``batch_vote`` lets the images of a batch vote, as the authors'
 configurations do: then a test image's answer depends on the images that it is tested with.
 """
 
@@ -35,12 +35,12 @@ class PromptPool(nn.Module):
         self.prompts = nn.Parameter(torch.empty(size, length, dim).uniform_(*start))
         self.keys = nn.Parameter(torch.empty(size, dim).uniform_(*start))
 
-    def choose(self, query: Tensor, n: int, vote: bool = False) -> tuple[Tensor, Tensor]:
+    def choose(self, query: Tensor, n: int, voters: int | None = None) -> tuple[Tensor, Tensor]:
         """Cosine (B, n) and index (B, n) of the ``n`` nearest keys, nearest first, or of the
-        ``n`` that a vote over the batch gives."""
+        ``n`` that every ``voters`` images elect."""
         similarity = F.normalize(query, dim=-1) @ F.normalize(self.keys, dim=-1).T
         chosen = similarity.topk(n, dim=-1).indices
-        chosen = voted(chosen, len(self.keys)) if vote else chosen
+        chosen = chosen if voters is None else voted(chosen, len(self.keys), voters)
         return similarity.gather(1, chosen), chosen
 
 
@@ -69,7 +69,10 @@ class L2P(Learner):
             description="that norm counts the frozen ViT's gradients too, as released",
         )
         batch_vote: bool = Field(
-            default=False, description="the batch votes on its prompts, as released"
+            default=False, description="images vote on their prompts, as released"
+        )
+        voters: int = Field(
+            default=16, ge=1, description="images that vote together, in the order of the batch"
         )
 
     hp: Any
@@ -83,6 +86,11 @@ class L2P(Learner):
         self.net = nn.ModuleDict({"pool": self.pool, "head": self.head}).to(self.setting.device)
         self.past = self.seen = 0
 
+    @property
+    def tests_tasks_apart(self) -> bool:
+        """As in the authors' evaluation, only images of one task vote together."""
+        return self.hp.batch_vote
+
     def begin_task(self, task: Task) -> None:
         self.past, self.seen = task.past_classes, task.seen_classes
         lr = self.hp.lr * self.hp.batch_size / 256
@@ -94,7 +102,8 @@ class L2P(Learner):
         images, pool = self.setting.vit_normalisation(batch.images), self.pool
         with torch.no_grad():
             query = self.vit(images)
-        similarity, chosen = pool.choose(query, self.hp.top_k, self.hp.batch_vote)
+        voters = self.hp.voters if self.hp.batch_vote else None
+        similarity, chosen = pool.choose(query, self.hp.top_k, voters)
         prompts = pool.prompts[chosen].flatten(1, 2)
         tokens = self.vit.tokens(images, prepended=prompts)
         return tokens[:, : prompts.shape[1]].mean(dim=1), similarity, chosen

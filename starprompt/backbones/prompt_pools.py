@@ -6,19 +6,24 @@ Each as in the authors' released code (google-research/l2p).
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 
-def voted(chosen: Tensor, size: int) -> Tensor:
-    """(B, n) indices, the same for all images: the n that most images chose.
+def voted(chosen: Tensor, size: int, voters: int) -> Tensor:
+    """(B, n) indices, the same for every ``voters`` consecutive images: the n that most of these
+    chose.
 
     chosen (B, n) int64, the indices below ``size`` that each image chose, no two of an image alike.
-    A tie goes to the lower index (``models/prompt.py``, ``batchwise_prompt``; there, the images of
+    A tie goes to the lower index (``models/prompt.py``, ``batchwise_prompt``, where the images of
     one device vote).
     """
-    votes = chosen.flatten().bincount(minlength=size)
-    most = votes.argsort(descending=True, stable=True)[: chosen.shape[1]]
-    return most.expand_as(chosen)
+    elected = []
+    for choices in chosen.split(voters):
+        votes = choices.flatten().bincount(minlength=size)
+        most = votes.argsort(descending=True, stable=True)[: chosen.shape[1]]
+        elected.append(most.expand_as(choices))
+    return torch.cat(elected)
 
 
 def head_of(dim: int, classes: int, start: Literal["zero", "uniform"]) -> nn.Linear:

@@ -49,7 +49,8 @@ def evaluate(
     and task in messages. Raises :class:`UserError` when a learner's logits have another shape than
     (B, classes seen) or are not finite.
 
-    The images of all tasks seen go through together in large batches, each once.
+    The images of all tasks seen go through together in large batches, each once; those of a task
+    apart where the learner ``tests_tasks_apart``.
     """
     seen = [int(test.labels.max()) < task.seen_classes for test in test_tasks]
     tests = [test for test, known in zip(test_tasks, seen, strict=True) if known]
@@ -62,13 +63,7 @@ def evaluate(
         disable=None if progress is None else not progress,
     )
     with bar:
-        together = type(tests[0]).together(tests)
-        whole = _answer(learner, together, task.seen_classes, where, bar)
-        if whole.features is not None:
-            own = whole.labels >= task.past_classes
-            own_labels = whole.labels[own]
-            result.features.update(kept_features("test", whole.features[own], own_labels))
-        answers = whole.parts(map(len, tests))
+        answers = iter(_answers(learner, task, tests, where, bar, result.features))
         for index, known in enumerate(seen):
             if not known:
                 result.accuracy.append(None)
@@ -124,6 +119,26 @@ class _Answer:
                 selection,
             )
             start += length
+
+
+def _answers(
+    learner: Learner,
+    task: Task,
+    tests: Sequence[TaskData],
+    where: str,
+    bar: tqdm,
+    features: dict[str, Tensor],
+) -> list[_Answer]:
+    """The answers to each of ``tests``; ``features`` takes a sample of the task's own."""
+    groups = [[test] for test in tests] if learner.tests_tasks_apart else [list(tests)]
+    answers: list[_Answer] = []
+    for group in groups:
+        whole = _answer(learner, type(group[0]).together(group), task.seen_classes, where, bar)
+        own = whole.labels >= task.past_classes
+        if whole.features is not None and bool(own.any()):
+            features.update(kept_features("test", whole.features[own], whole.labels[own]))
+        answers += whole.parts(map(len, group))
+    return answers
 
 
 def _answer(learner: Learner, test: TaskData, seen: int, where: str, bar: tqdm) -> _Answer:

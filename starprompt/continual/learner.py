@@ -114,6 +114,15 @@ class Learner(ABC):
     def batch_size(self) -> int:
         return getattr(self.hp, "batch_size", 128)
 
+    @property
+    def tests_tasks_apart(self) -> bool:
+        """Whether evaluation hands over the test images of one task at a time.
+
+        For a method whose answer to an image depends on the images that it is tested with, as its
+        authors had it; such a row is marked.
+        """
+        return False
+
     @abstractmethod
     def setup(self) -> None:
         """Build modules and parameters (torch's seed is set by the runner just before)."""

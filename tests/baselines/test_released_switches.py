@@ -12,6 +12,7 @@ from baselines.coda_prompt import CodaPrompt
 from baselines.dualprompt import DualPrompt
 from baselines.l2p import L2P
 from starprompt.backbones.prompt_pools import voted
+from starprompt.continual.evaluation import evaluate
 from starprompt.data.stream import TaskStream
 from tests.helpers.small_stream import check_stopping_within, learn, make, small_stream
 
@@ -29,31 +30,35 @@ def stream() -> TaskStream:
 @given(
     st.integers(1, 5).flatmap(
         lambda n: st.lists(st.permutations(range(6)).map(lambda p: p[:n]), min_size=1, max_size=8)
-    )
+    ),
+    st.integers(1, 9),
 )
-def test_a_vote_is_for_what_most_images_chose(choices: list[list[int]]) -> None:
-    chosen = torch.tensor(choices)
-    votes = [sum(index in choice for choice in choices) for index in range(6)]
-    expected = sorted(range(6), key=lambda index: (-votes[index], index))[: chosen.shape[1]]
-    assert voted(chosen, 6).tolist() == [expected] * len(choices)
-
-
-def test_one_image_votes_for_its_own_choice() -> None:
-    assert voted(torch.tensor([[4, 1, 3]]), 5).sort().values.tolist() == [[1, 3, 4]]
+def test_a_vote_is_for_what_most_voters_chose(choices: list[list[int]], voters: int) -> None:
+    expected = []
+    for first in range(0, len(choices), voters):
+        group = choices[first : first + voters]
+        votes = [sum(index in choice for choice in group) for index in range(6)]
+        elected = sorted(range(6), key=lambda index: (-votes[index], index))[: len(choices[0])]
+        expected += [elected] * len(group)
+    assert voted(torch.tensor(choices), 6, voters).tolist() == expected
 
 
 @pytest.mark.parametrize("kind", [L2P, DualPrompt])
-def test_with_a_vote_all_images_of_a_batch_have_the_same_prompts(
+def test_with_a_vote_only_images_of_one_task_decide_together(
     kind: type[L2P] | type[DualPrompt], stream: TaskStream
 ) -> None:
+    """Eight of a task's twelve test images have one choice of prompts, the other four theirs."""
     layers: dict[str, Any] = {"e_layers": (2, 3), "e_length": 2} if kind is DualPrompt else {}
-    learner = make(kind, stream, epochs=1, batch_size=16, lr=0.3, batch_vote=True, **layers)
+    vote: dict[str, Any] = {"batch_vote": True, "voters": 8}
+    learner = make(kind, stream, epochs=1, batch_size=16, lr=0.3, **vote, **layers)
     for task in stream.tasks[:2]:
         learn(learner, task)
-    (batch,) = stream.test_tasks[1].batches(64)
-    learner.predict(batch)
-    assert learner.last_selection is not None
-    assert len(learner.last_selection.chosen.unique(dim=0)) == 1
+    evaluation = evaluate(learner, stream.tasks[1], stream.test_tasks, where="here")
+    for part in evaluation.selections:
+        table = part.to_pandas()
+        choices = table.groupby("image_id", sort=False)["prompt"].apply(tuple)
+        assert len(choices) == 12
+        assert choices.iloc[:8].nunique() == choices.iloc[8:].nunique() == 1
 
 
 # --- AttriCLIP
