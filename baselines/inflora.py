@@ -27,6 +27,7 @@ from starprompt.backbones.classifier import load_module_state, module_state
 from starprompt.backbones.lora import low_rank_at, merge_low_rank
 from starprompt.backbones.prompted_vit import Injection, PromptedViT
 from starprompt.continual.learner import BaseHyperparameters, Learner
+from starprompt.continual.schedules import cosine_factor
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
 from starprompt.errors import UserError
@@ -83,11 +84,9 @@ class InfLoRA(Learner):
         self.optimiser = torch.optim.Adam([self.up, *self.head.parameters()], lr=self.hp.lr)
 
     def begin_epoch(self, epoch: int) -> None:
-        """lr * cos(99 pi e / (200 (E - 1))) in epoch e of E; as released, of epoch e - 1."""
-        lag = 1 if self.hp.schedule == "released" else 0
-        angle = 99 * math.pi * max(0, epoch - lag) / (200 * max(1, self.epochs - 1))
+        place = max(0, epoch - 1) if self.hp.schedule == "released" else epoch
         for group in self.optimiser.param_groups:
-            group["lr"] = self.hp.lr * math.cos(angle)
+            group["lr"] = self.hp.lr * cosine_factor(place, self.epochs)
 
     def updates(self) -> list[Injection]:
         """One low-rank update a block: of the task that is being learned."""

@@ -1,7 +1,7 @@
 """A timm Vision Transformer with prompts injected layer by layer.
 
 The transformer itself is timm's, weights unchanged; only the walk through its blocks is ours,
-because a prompt enters in the middle of the attention. Six forms of injection:
+because a prompt enters in the middle of the attention. Seven forms of injection:
 
 * ``Residual(at="value")``: the vector is added to the value vectors of every token (the released
   code). Attention rows sum to 1, so this is the same as adding it to the attended values, before
@@ -11,6 +11,7 @@ because a prompt enters in the middle of the attention. Six forms of injection:
 * ``LowRank``: low-rank matrices are added to the key and value projections (LoRA).
 * ``Tokens``: whole tokens stand behind the image's in one block alone (VPT-Deep).
 * ``BesideMLP``: a module's output is added to that of the MLP (AdaptFormer's adapters).
+* ``BesideAttention``: a module's output is added to that of the attention (parallel adapters).
 """
 
 from collections.abc import Iterator, Sequence
@@ -40,10 +41,16 @@ class Residual:
 
 @dataclass(frozen=True)
 class Prefix:
-    """Key and value tokens, each (B, P, D), that every token of the image may attend to."""
+    """Key and value tokens, each (B, P, D), that every token of the image may attend to.
+
+    apart  their attended values are those of an attention to them alone, which is added to what the
+           image's own values give (LAE's compensation: the prefix's weights are divided by their
+           sum)
+    """
 
     keys: Tensor
     values: Tensor
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,14 @@ class BesideMLP:
     module: nn.Module
 
 
-Injection = Residual | Prefix | LowRank | Tokens | BesideMLP | None
+@dataclass(frozen=True)
+class BesideAttention:
+    """A module of tokens (B, N, D) -> (B, N, D), beside the attention: both read the same."""
+
+    module: nn.Module
+
+
+Injection = Residual | Prefix | LowRank | Tokens | BesideMLP | BesideAttention | None
 
 
 class PromptedViT(nn.Module):
@@ -196,7 +210,10 @@ def _block(block: Any, x: Tensor, injection: Injection) -> Tensor:
 
 def _attended(block: Any, x: Tensor, injection: Injection) -> Tensor:
     """(B, N, D): what the attention branch, with its injection, adds to ``x``."""
-    attended = block.drop_path1(block.ls1(_attention(block.attn, block.norm1(x), injection)))
+    read = block.norm1(x)
+    attended = block.drop_path1(block.ls1(_attention(block.attn, read, injection)))
+    if isinstance(injection, BesideAttention):
+        return attended + injection.module(read)
     if isinstance(injection, Residual) and injection.at == "post_attention":
         attended = attended + injection.vector[:, None, :]
     return attended
@@ -210,11 +227,18 @@ def _attention(attn: Any, x: Tensor, injection: Injection) -> Tensor:
         keys, values = injection(x)
         k, v = k + _heads(keys, attn.num_heads), v + _heads(values, attn.num_heads)
     q, k = attn.q_norm(q), attn.k_norm(k)
-    if isinstance(injection, Prefix):
-        k = torch.cat([_heads(injection.keys, attn.num_heads).to(k.dtype), k], dim=2)
-        v = torch.cat([_heads(injection.values, attn.num_heads).to(v.dtype), v], dim=2)
     dropout = attn.attn_drop.p if attn.training else 0.0
+    beside = None
+    if isinstance(injection, Prefix):
+        keys = _heads(injection.keys, attn.num_heads).to(k.dtype)
+        values = _heads(injection.values, attn.num_heads).to(v.dtype)
+        if injection.apart:
+            beside = F.scaled_dot_product_attention(q, keys, values, dropout_p=dropout)
+            values = torch.zeros_like(values)
+        k, v = torch.cat([keys, k], dim=2), torch.cat([values, v], dim=2)
     x = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+    if beside is not None:
+        x = x + beside
     x = x.transpose(1, 2).reshape(batch, tokens, -1)
     if isinstance(injection, Residual) and injection.at == "value":
         x = x + injection.vector[:, None, :].to(x.dtype)

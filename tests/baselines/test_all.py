@@ -23,6 +23,7 @@ from baselines.finetune import Finetune
 from baselines.gdumb import GDumb, cutmix, learning_rate
 from baselines.inflora import InfLoRA
 from baselines.l2p import L2P
+from baselines.lae import LAE
 from baselines.linear_probe import LinearProbe
 from baselines.lwf import LwF
 from baselines.ncm import NCM
@@ -121,6 +122,12 @@ CASES = {
         {**QUICK, "lr": 0.01, "rank": 4},
         [rows(HEAD, 2, 4), rows("ups downs", 1, 2), whole("space.")],
         [*OTHER_ROWS, rows("ups downs", 0, 1), rows("ups downs", 2, 3)],
+    ),
+    "lae": Case(
+        LAE,
+        {**QUICK, "lr": 0.01, "layers": (0, 1), "freeze_epochs": 1, "decay": 0.9},
+        [rows(HEAD, 2, 4), whole("online."), whole("offline.")],
+        OTHER_ROWS,
     ),
     "attriclip": Case(
         AttriCLIP, {**QUICK, "lr": 0.05, "tokens": 3}, [whole("prompts"), whole("keys")]
@@ -285,7 +292,7 @@ def test_counts_what_it_trains_and_keeps(name: str, stream: TaskStream) -> None:
     counts = learner.parameter_counts()
     assert counts["trained"] > 0 or name in ("ncm", "clip-zero-shot")
     assert (counts.get("samples", 0) > 0) == (name in ("derpp", "gdumb"))
-    keeps = ("lwf", "derpp", "slca", "inflora", "ncm", "ranpac", "cgil", "clip-zero-shot")
+    keeps = ("lwf", "derpp", "slca", "inflora", "lae", "ncm", "ranpac", "cgil", "clip-zero-shot")
     name = name.removesuffix("-no-phase-1")
     assert (counts["stored"] > 0) == (name in keeps)
 

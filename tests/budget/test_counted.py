@@ -155,6 +155,7 @@ STEPPING = [
     "dualprompt",
     "coda-prompt",
     "inflora",
+    "lae",
     "starprompt-first-stage",
     "starprompt",
     "starprompt-clean-query",
@@ -168,6 +169,8 @@ def test_a_step_costs_what_the_forecast_says(name: str, stream: TaskStream, keys
     batch = {"batch_size": 16, "epochs": 1}
     if name.startswith("derpp"):
         batch["replay_batch_size"] = 16
+    if name == "lae":
+        batch["freeze_epochs"] = 0
     spec = spec_with(name, **batch)
     learner = make(learner_class(spec), stream, keys, **spec.resolve("digits"))
     learn(learner, stream.tasks[0])
