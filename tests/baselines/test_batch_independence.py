@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from small_stream import learn, make, small_stream
 from torch import Tensor
 
-from starprompt.config import learner_class, list_methods, load_method
+from starprompt.config.methods import learner_class, list_methods, load_method
 from starprompt.continual.learner import Learner
 from starprompt.data.batch import Batch
 from starprompt.data.stream import TaskStream
+from tests.helpers.small_stream import learn, make, small_stream
 
 #: hyperparameters that make learning short; predictions depend on a batch as little after it
 SHORT = {"projections": 200, "vae_hidden": 16, "vae_latent": 4}
