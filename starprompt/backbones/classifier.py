@@ -1,10 +1,29 @@
 """A ViT with a linear head over all classes of a stream, every weight of it trained."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+
+#: how a head's weights start: "linear" as PyTorch's ``nn.Linear``, "truncated_normal" as timm's
+HeadStart = Literal["linear", "truncated_normal"]
+#: deviation of timm's start; its bounds of +-2 are a hundred deviations away
+HEAD_DEVIATION = 0.02
+
+
+def fresh_head(dim: int, n_classes: int, start: HeadStart = "linear") -> nn.Linear:
+    """A linear head from (B, dim) features to (B, n_classes) logits.
+
+    "linear" draws weights and bias uniformly within 1/sqrt(dim); "truncated_normal" draws weights
+    with deviation 0.02 and sets the bias to zero.
+    """
+    head = nn.Linear(dim, n_classes)
+    if start == "truncated_normal":
+        nn.init.trunc_normal_(head.weight, std=HEAD_DEVIATION)
+        nn.init.zeros_(head.bias)
+    return head
 
 
 class Classifier(nn.Module):

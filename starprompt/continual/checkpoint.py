@@ -79,6 +79,8 @@ class WorkFolder:
             self._read_outcomes()
             self._run = before.model_copy(update={"attempts": before.attempts + 1})
         else:
+            if before is not None:
+                logger.warning("%s was left by other code or settings: the run begins anew", path)
             self._run = _Run(fingerprint=fingerprint, attempts=1, started=now())
             shutil.rmtree(path, ignore_errors=True)
         if not self.outcomes and under_way.kept_place(path, 0) is None:

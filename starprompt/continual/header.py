@@ -5,10 +5,11 @@ from typing import Any
 
 import torch
 
+from starprompt.continual.earlier_sources import EARLIER_SOURCES
 from starprompt.data.stream import TaskStream
 from starprompt.files import digest_of
 from starprompt.machine.environment import source_digest, versions
-from starprompt.record.record import MethodRecord, StreamRecord
+from starprompt.record.record import MethodRecord, RunRecord, StreamRecord
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class RunHeader:
     """Method, stream and frozen parts of a run, as its record will name them.
 
     ``settings`` holds what else the outcome depends on (precision, batch of the augmentation ...);
-    it goes into the fingerprint and into the record's ``extra``.
+    it goes into the fingerprint and into the record's ``extra``. ``neutral`` names hyperparameters
+    that the fingerprint leaves out, see ``BaseHyperparameters.neutral``.
     """
 
     config: str
@@ -25,6 +27,7 @@ class RunHeader:
     backbones: dict[str, dict[str, str]] = field(default_factory=dict)
     keys: dict[str, str] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    neutral: frozenset[str] = frozenset()
 
     @property
     def where(self) -> str:
@@ -36,16 +39,32 @@ class RunHeader:
 
         Source and versions are, so that half a run is never finished by other code.
         """
+        module = self.method.learner.partition(":")[0]
+        return self._fingerprint(device.type, source_digest(module), versions())
+
+    def is_of_earlier_source(self, record: RunRecord, device: torch.device) -> bool:
+        """Whether ``record`` is of this very run, finished by an earlier source that is known to
+        give the same bytes (``EARLIER_SOURCES``) under the same libraries."""
+        found = versions() | {"starprompt": record.versions.get("starprompt", "")}
+        return any(
+            self._fingerprint(device.type, source, found) == record.fingerprint
+            for source in EARLIER_SOURCES.get(self.method.learner.partition(":")[0], ())
+        )
+
+    def _fingerprint(self, device: str, source: str, versions: dict[str, str]) -> str:
+        method = self.method.model_dump(exclude={"title"})
+        for name in self.neutral:
+            method["hyperparameters"].pop(name, None)
         return digest_of(
             {
-                "method": self.method.model_dump(exclude={"title"}),
+                "method": method,
                 "stream": self.stream.model_dump(exclude={"title"}),
                 "backbones": self.backbones,
                 "keys": self.keys,
                 "settings": self.settings,
-                "device": device.type,
-                "versions": versions(),
-                "source": source_digest(self.method.learner.partition(":")[0]),
+                "device": device,
+                "versions": versions,
+                "source": source,
             }
         )
 

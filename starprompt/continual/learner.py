@@ -32,6 +32,17 @@ class BaseHyperparameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    #: names added after runs were made whose default computes what those runs computed; at its
+    #: default such a one is left out of a run's fingerprint
+    neutral_defaults: ClassVar[frozenset[str]] = frozenset()
+
+    def neutral(self) -> frozenset[str]:
+        """Names among ``neutral_defaults`` that are at their defaults."""
+        fields = type(self).model_fields
+        return frozenset(
+            name for name in self.neutral_defaults if getattr(self, name) == fields[name].default
+        )
+
 
 @dataclass(frozen=True)
 class Setting:

@@ -97,7 +97,7 @@ def run(
     """
     fingerprint = fingerprint or header.fingerprint(device)
     with _alone(folder), listening(header.where) as termination:
-        done = _finished(folder, fingerprint)
+        done = _finished(folder, fingerprint, header, device)
         if done is not None:
             logger.info("%s: already finished", header.where)
             shutil.rmtree(folder / "work", ignore_errors=True)  # killed just before this
@@ -234,7 +234,9 @@ def _write_results(folder: Path, work: WorkFolder, record: RunRecord) -> None:
     shutil.rmtree(work.path)
 
 
-def _finished(folder: Path, fingerprint: str) -> RunRecord | None:
+def _finished(
+    folder: Path, fingerprint: str, header: RunHeader, device: torch.device
+) -> RunRecord | None:
     """The record in ``folder`` if the run is finished, whole and the one that is asked for."""
     if not has_all_files(folder):
         return None
@@ -243,7 +245,8 @@ def _finished(folder: Path, fingerprint: str) -> RunRecord | None:
     except UserError as error:
         logger.warning("%s", error)
         return None
-    return record if record.fingerprint == fingerprint else None
+    same = record.fingerprint == fingerprint or header.is_of_earlier_source(record, device)
+    return record if same else None
 
 
 def _clear(folder: Path) -> None:

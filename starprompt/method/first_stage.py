@@ -5,6 +5,7 @@ Menabue et al., "Semantic Residual Prompts for Continual Learning", ECCV 2024, S
 images are not augmented, so its features are computed once (`starprompt embed`).
 """
 
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -17,7 +18,7 @@ from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
 from starprompt.method.diagnostics import first_stage_diagnostics
 from starprompt.method.memory import first_stage_parameters
-from starprompt.replay.feature_replay import replay_epoch
+from starprompt.replay.feature_replay import ReplayOrder, replay_epoch
 from starprompt.replay.mixture import Mixtures, fit_mixtures
 from starprompt.replay.statistics import by_class
 
@@ -41,6 +42,8 @@ class FirstStage(Learner):
     class Hyperparameters(BaseHyperparameters):
         """Defaults are the released ones."""
 
+        neutral_defaults: ClassVar[frozenset[str]] = frozenset({"replay_order"})
+
         epochs: int = Field(default=20, ge=1)
         batch_size: int = Field(default=128, ge=1)
         lr: float = Field(default=0.002, gt=0)
@@ -52,6 +55,10 @@ class FirstStage(Learner):
         replay_lr: float = Field(default=0.05, gt=0)
         replay_samples: int = Field(default=256, ge=1)
         replay_batch_size: int = Field(default=128, ge=1)
+        replay_order: ReplayOrder = Field(
+            default="new",
+            description="of the features drawn, in each replay epoch or the same in all",
+        )
 
     train_inputs: ClassVar[tuple[str, ...]] = ("features",)
     test_inputs: ClassVar[tuple[str, ...]] = ("features",)
@@ -118,8 +125,10 @@ class FirstStage(Learner):
         """Cross-entropy over all seen classes on drawn features; only current contexts learn."""
         mixtures = Mixtures.concatenate(self.mixtures)
         optimiser = torch.optim.SGD([self.context], lr=self.hp.replay_lr)
+        order = self.setting.seed if self.hp.replay_order == "same" else None
+        drawn = partial(replay_epoch, order_seed=order)
         for _ in range(self.hp.replay_epochs):
-            for features, labels in replay_epoch(
+            for features, labels in drawn(
                 mixtures, self.hp.replay_samples, self.hp.replay_batch_size
             ):
                 keys = torch.cat([self.keys[: self.past], self.current_keys()])

@@ -20,13 +20,14 @@ analyses and forecasts ask is in diagnostics.py and memory.py.
 """
 
 import copy
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from starprompt.backbones.classifier import load_module_state, module_state
+from starprompt.backbones.classifier import fresh_head, load_module_state, module_state
 from starprompt.backbones.prompted_vit import PromptedViT
 from starprompt.continual.learner import Learner, Selection
 from starprompt.continual.schedules import cosine_factor
@@ -74,7 +75,8 @@ class StarPrompt(Learner):
             # Keys that learn need the plain gradient, which reaches those of past classes too.
             query_gradient="chosen" if hp.key_source == "learned" else hp.query_gradient,
         ).to(device)
-        self.head = self.aligned_head = nn.Linear(self.vit.dim, n_classes).to(device)
+        self.head = fresh_head(self.vit.dim, n_classes, hp.head_start).to(device)
+        self.aligned_head = self.head
         self.keys = open_keys(hp.key_source, self.setting, self.clip, hp.pull)
         self.mixtures: list[Mixtures] = []
         #: [CLS] features (N, D) and labels (N,) that the last task's mixtures were fitted on
@@ -97,8 +99,9 @@ class StarPrompt(Learner):
         )
 
     def begin_epoch(self, epoch: int) -> None:
+        cosine = self.hp.schedule == "cosine"
         for group in self.optimiser.param_groups:
-            group["lr"] = self.hp.lr * cosine_factor(epoch, self.epochs)
+            group["lr"] = self.hp.lr * (cosine_factor(epoch, self.epochs) if cosine else 1.0)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy over the current classes (past logits would be -inf) + lambda_2 times the
@@ -161,8 +164,10 @@ class StarPrompt(Learner):
         """Align a copy of the head on features drawn from the mixtures of all classes seen."""
         self.aligned_head = copy.deepcopy(self.head)
         mixtures = Mixtures.concatenate(self.mixtures)
+        order = self.setting.seed if self.hp.replay_order == "same" else None
+        drawn = partial(replay_epoch, order_seed=order)
         for _ in range(self.hp.replay_epochs + self.hp.replay_epochs_per_task * task.index):
-            batches = replay_epoch(mixtures, self.hp.replay_samples, self.hp.replay_batch_size)
+            batches = drawn(mixtures, self.hp.replay_samples, self.hp.replay_batch_size)
             align_head(self.aligned_head, batches, self.hp.replay_lr, self.seen)
 
     # --- predicting: the query is CLIP's feature of the clean image

@@ -147,6 +147,7 @@ def run(
             "validation": validation,
             "stream_digest": stream.digest,
         },
+        neutral=hp.neutral(),
     )
     begin_run()
     with products(config.precision):
