@@ -13,12 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from baselines.aper import Aper
 from baselines.attriclip import AttriCLIP
 from baselines.cgil import CGIL
 from baselines.clip_zero_shot import ClipZeroShot
 from baselines.coda_prompt import CodaPrompt, component_weights, orthonormal_rows
 from baselines.derpp import DERpp
 from baselines.dualprompt import DualPrompt
+from baselines.ease import Ease, synthesised
 from baselines.finetune import Finetune
 from baselines.gdumb import GDumb, cutmix, learning_rate
 from baselines.inflora import InfLoRA
@@ -163,6 +165,26 @@ CASES = {
         [whole("gram"), whole("targets")],
         [whole("projection")],
     ),
+    "aper": Case(
+        Aper,
+        {**QUICK, "bottleneck": 4, "lr": 0.1},
+        [],
+        [whole("net."), rows("means", 0, 2)],
+        first=True,
+    ),
+    "aper-ssf": Case(
+        Aper,
+        {**QUICK, "adaptation": "ssf"},
+        [],
+        [whole("net."), rows("means", 0, 2)],
+        first=True,
+    ),
+    "ease": Case(
+        Ease,
+        {**QUICK, "bottleneck": 4, "lr": 0.1, "beta": 0.5},
+        [whole("adapters.1.")],
+        [whole("adapters.0."), whole("adapters.2.")],
+    ),
     "clip-zero-shot": Case(ClipZeroShot, {"ensemble": True}, [], [whole("texts")]),
 }
 ALL = pytest.mark.parametrize("name", CASES)
@@ -292,9 +314,8 @@ def test_counts_what_it_trains_and_keeps(name: str, stream: TaskStream) -> None:
     counts = learner.parameter_counts()
     assert counts["trained"] > 0 or name in ("ncm", "clip-zero-shot")
     assert (counts.get("samples", 0) > 0) == (name in ("derpp", "gdumb"))
-    keeps = ("lwf", "derpp", "slca", "inflora", "lae", "ncm", "ranpac", "cgil", "clip-zero-shot")
-    name = name.removesuffix("-no-phase-1")
-    assert (counts["stored"] > 0) == (name in keeps)
+    keeps = ("lwf", "derpp", "slca", "inflora", "lae", "ncm", "ranpac", "aper", "ease", "cgil")
+    assert (counts["stored"] > 0) == name.startswith((*keeps, "clip-zero-shot"))
 
 
 # --- which prompts they choose
@@ -418,6 +439,57 @@ def test_ranpac_takes_the_ridge_that_fits_what_it_did_not_see(stream: TaskStream
     noise = torch.zeros(400, 10)
     noise[torch.arange(400), torch.randint(2, (400,))] = 1
     assert learner.best_ridge(signal, noise) > exact  # nothing to learn: shrink all
+
+
+def test_a_first_session_of_one_class_leaves_the_frozen_vit(stream: TaskStream) -> None:
+    one = small_stream([1, 2, 7])
+    learner = build("aper", one)
+    losses = learn(learner, one.tasks[0])
+    assert [step["loss"] for step in losses] == [0.0] * len(losses)
+    learn(learner, one.tasks[1])
+    frozen, adapted = learner.features(images_of(learner, one, 1)).chunk(2, dim=1)
+    torch.testing.assert_close(adapted, frozen)
+
+
+def test_ease_weighs_a_classes_own_subspace_most(stream: TaskStream) -> None:
+    """Logits written out class by class and subspace by subspace (Eq. 10 and 11)."""
+    learner = build("ease", stream, alpha=0.3, beta=0.5)
+    for task in stream.tasks:
+        learn(learner, task)
+    batch = images_of(learner, stream, 0, 1)
+    features, prototypes = learner.subspaces(batch), learner.prototypes
+    logits = torch.zeros(len(batch), 10)
+    for label, own in enumerate([0, 0, 1, 1, *[2] * 6]):
+        logits[:, label] = 0.5 * F.cosine_similarity(features[0], prototypes[0, label][None])
+        for task in range(3):
+            cosine = F.cosine_similarity(features[task + 1], prototypes[task + 1, label][None])
+            logits[:, label] += cosine if task == own else 0.3 / 2 * cosine
+    torch.testing.assert_close(learner.predict(batch), logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("recalculate", [True, False])
+def test_ease_makes_up_old_prototypes_from_similar_new_ones(recalculate: bool) -> None:
+    torch.manual_seed(0)
+    prototypes, tasks = torch.randn(3, 6, 5), torch.tensor([0, 0, 1, 1, 2, 2])
+    made = synthesised(prototypes, tasks, recalculate)
+    for own in range(3):
+        for label in (tasks == own).nonzero().flatten().tolist():
+            for later in range(3):
+                if later <= own:
+                    assert torch.equal(made[later, label], prototypes[later, label])
+                    continue
+                newer = [
+                    k for k in range(6) if tasks[k] == later or (recalculate and tasks[k] > later)
+                ]
+                cosines = [
+                    F.cosine_similarity(prototypes[own, label], prototypes[own, k], dim=0)
+                    for k in newer
+                ]
+                weights = torch.stack(cosines).softmax(dim=0)
+                expected = sum(
+                    w * prototypes[later, k] for w, k in zip(weights, newer, strict=True)
+                )
+                torch.testing.assert_close(made[later, label], expected)
 
 
 def test_zero_shot_is_open_clips_own_classifier(stream: TaskStream) -> None:

@@ -151,6 +151,7 @@ STEPPING = [
     "derpp-100",
     "linear-probe",
     "slca",
+    "ease",
     "l2p",
     "dualprompt",
     "coda-prompt",
@@ -188,7 +189,7 @@ def test_a_step_costs_what_the_forecast_says(name: str, stream: TaskStream, keys
 
 
 @pytest.mark.parametrize("adaptation", ["adapter", "ssf", "vpt-deep", "vpt-shallow"])
-@pytest.mark.parametrize("name", ["ranpac"])
+@pytest.mark.parametrize("name", ["ranpac", "aper"])
 def test_a_first_session_costs_what_the_forecast_says(
     name: str, adaptation: str, stream: TaskStream
 ) -> None:
