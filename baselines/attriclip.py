@@ -14,7 +14,6 @@ feature is the cached one of the un-augmented image. Where paper and released co
 similarity is of, and whether the text tower learns within a task.
 """
 
-import copy
 import math
 from typing import Any, ClassVar, Literal
 
@@ -23,7 +22,12 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from starprompt.backbones.text_prompts import encode_with_contexts
+from starprompt.backbones.clip import FrozenClip
+from starprompt.backbones.text_prompts import (
+    encode_with_contexts,
+    text_parameters,
+    with_learning_text_tower,
+)
 from starprompt.continual.learner import BaseHyperparameters, Learner, Selection
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
@@ -84,36 +88,35 @@ class AttriCLIP(Learner):
         prompts, keys = torch.randn(shape), torch.randn(self.hp.bank, self.clip.dim)
         self.prompts = nn.Parameter(START_STD * prompts.to(setting.device))
         self.keys = nn.Parameter(START_STD * keys.to(setting.device))
-        #: whose text tower encodes: the frozen one, or a task's own copy
-        self.tower = self.clip
+        #: with ``tune_text_tower``, the task's own CLIP
+        self.tuned: FrozenClip | None = None
         self.past = self.seen = 0
 
     def begin_task(self, task: Task) -> None:
         self.past, self.seen = task.past_classes, task.seen_classes
-        tower = self._fresh_tower()
+        self._renew_tower()
         lr = self.hp.lr * min(self.batch_size, len(task.train)) / self.hp.lr_batch
-        self.optimiser = torch.optim.SGD([self.prompts, self.keys, *tower], lr=lr)
+        self.optimiser = torch.optim.SGD(
+            [self.prompts, self.keys, *self.tower_parameters().values()], lr=lr
+        )
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
             self.optimiser,
             self.epochs * math.ceil(len(task.train) / self.batch_size),
             eta_min=LAST_RATE * lr,
         )
 
-    def _fresh_tower(self) -> list[nn.Parameter]:
-        """Start from CLIP's own text tower; what learns of it."""
-        self.tower = copy.deepcopy(self.clip) if self.hp.tune_text_tower else self.clip
-        parameters = list(self.tower_parameters().values())
-        for parameter in parameters:
-            parameter.requires_grad_()
-        return parameters
+    @property
+    def tower(self) -> FrozenClip:
+        """Whose text tower encodes."""
+        return self.clip if self.tuned is None else self.tuned
+
+    def _renew_tower(self) -> None:
+        if self.hp.tune_text_tower:
+            self.tuned = with_learning_text_tower(self.clip)
 
     def tower_parameters(self) -> dict[str, nn.Parameter]:
-        """By name, what learns of CLIP: text tower and temperature, or nothing."""
-        if not self.hp.tune_text_tower:
-            return {}
-        still = ("visual.", "token_embedding.")
-        every = self.tower.model.named_parameters()
-        return {name: p for name, p in every if not name.startswith(still)}
+        """By name, what learns of CLIP."""
+        return {} if self.tuned is None else text_parameters(self.tuned)
 
     def choose(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Score (B, K) and index (B, K) of the keys that answer most to unit features (B, d)."""
@@ -209,7 +212,7 @@ class AttriCLIP(Learner):
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.prompts.copy_(state["prompts"])
         self.keys.copy_(state["keys"])
-        self._fresh_tower()
+        self._renew_tower()
         for name, parameter in self.tower_parameters().items():
             parameter.copy_(state[f"tower.{name}"])
         self.past = self.seen = int(state["seen"])

@@ -1,8 +1,10 @@
-"""Several learned context vectors before a class name, for frozen CLIP's text tower."""
+"""Several learned context vectors before a class name, for CLIP's text tower."""
+
+import copy
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from starprompt.backbones.clip import FrozenClip, PromptTokens
 from starprompt.errors import UserError
@@ -29,3 +31,18 @@ def encode_with_contexts(clip: FrozenClip, texts: PromptTokens, contexts: Tensor
     """(n, d) unit text features of :func:`with_contexts`."""
     prompts = with_contexts(clip, texts, contexts)
     return F.normalize(clip.encode_prompts(prompts.embeddings, prompts.eot), dim=-1)
+
+
+def text_parameters(clip: FrozenClip) -> dict[str, nn.Parameter]:
+    """By name: the text tower's parameters but for the token embeddings, and the temperature."""
+    others = ("visual.", "token_embedding.")
+    every = clip.model.named_parameters()
+    return {name: p for name, p in every if not name.startswith(others)}
+
+
+def with_learning_text_tower(clip: FrozenClip) -> FrozenClip:
+    """A copy of ``clip`` whose :func:`text_parameters` learn."""
+    own = copy.deepcopy(clip)
+    for parameter in text_parameters(own).values():
+        parameter.requires_grad_()
+    return own
