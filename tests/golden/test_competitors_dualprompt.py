@@ -101,14 +101,14 @@ def test_steps_and_predictions_are_the_authors(file: Path) -> None:
 def test_clipping_over_all_gradients_is_the_authors(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The norm of all gradients, the frozen ViT's included, is limited to 0.05.
+    """The norm of all gradients, the frozen ViT's included, is limited.
 
     Each task starts from what the pair holds at the end of the one before. A task whose steps the
     pair took under another task's mask, as its moved E-prompt tells, is left out.
     """
     golden = Golden(file)
     t = golden.t
-    learner = learner_of(golden, limit=0.05, clip_frozen=True)
+    learner = learner_of(golden, limit=golden.clip_limit, clip_frozen=True)
     norms: list[Tensor] = []
 
     def watched(of: list[nn.Parameter], limit: float, counted: nn.Module | None) -> None:

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from golden_competitors import Golden, files
 from torch import Tensor, nn
 
 from baselines.lae import LAE
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
+from tests.helpers.golden_competitors import Golden, files
 
 
 @pytest.mark.parametrize("file", files("lae"), ids=lambda file: file.stem)

@@ -7,6 +7,7 @@ sizes and hyperparameters come from the pair; its README names every tensor.
 
 import json
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,13 @@ class Golden:
         self.method: str = facts["method"]
         self.hp: dict[str, Any] = facts["hyperparameters"]
         self.net: dict[str, Any] = facts.get("net", {})
+
+    @property
+    def clip_limit(self) -> float:
+        """The limit on gradients of the ``clipped.*`` steps, as the pair's words name it."""
+        found = re.search(r"limit of ([0-9.]+)", self.hp["clip"])
+        assert found, self.hp["clip"]
+        return float(found[1])
 
     @property
     def ends(self) -> tuple[int, ...]:
