@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 DEMO := $(if $(QUICK),demo-quick,demo)
 WORKFLOW := $(BIN)/python -m starprompt.grid.snakemake --cores all
 
-.PHONY: demo baselines ablations test test-slurm check fix clean help
+.PHONY: demo baselines ablations findings test test-slurm check fix clean help
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,16 +22,20 @@ demo: $(STAMP) ## train the embedded demo through Snakemake and make its tables 
 
 baselines: $(STAMP) ## train every competitor on the demo and make the tables that compare them
 	$(BIN)/starprompt check --config config/demo-baselines.yaml
-	$(WORKFLOW) --configfile config/demo-baselines.yaml
-	$(BIN)/starprompt compare --config config/demo-baselines.yaml
-	@echo "Tables are in results/demo-baselines/tables, figures in results/demo-baselines/figures."
+	$(WORKFLOW) all compare --configfile config/demo-baselines.yaml
+	@echo "Tables are in results/demo-baselines/tables, figures in results/demo-baselines/figures,"
+	@echo "the findings in results/demo-baselines/findings.md."
 	@cat results/demo-baselines/tables/accuracy.md 2>/dev/null || true
 
 ablations: $(STAMP) ## train every variant of STAR-Prompt on the demo and write what they show
 	$(BIN)/starprompt check --config config/demo.yaml
 	$(WORKFLOW) ablations --configfile config/demo.yaml
-	@echo "Tables and figures are in results/demo/ablations, the findings in docs/findings-demo.md."
+	@echo "Tables and figures are in results/demo/ablations, the findings beside them."
 	@cat results/demo/ablations/tables/ablation.md
+
+findings: $(STAMP) ## copy the findings of `make ablations` and `make baselines` into docs/
+	$(BIN)/starprompt docs findings --config config/demo.yaml
+	$(BIN)/starprompt docs findings --config config/demo-baselines.yaml
 
 test: $(STAMP) ## run the tests, but for those on a real SLURM
 	$(BIN)/python -m pytest -m 'not slurm'

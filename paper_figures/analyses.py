@@ -31,11 +31,13 @@ class Analyses:
     plan    its methods are the full one and the variants compared with it, in the table's order
     full    name of the full method
     folder  holds ``<data set>/<table>.csv``
+    command  that writes them, as an error names it
     """
 
     plan: Plan
     full: str
     folder: Path
+    command: str = "analyse"
 
     def table(self, name: str, dataset: str | None = None) -> pd.DataFrame:
         """One analysis of a data set, or of all under each other, behind a column ``dataset``.
@@ -50,8 +52,8 @@ class Analyses:
                 frame = pd.read_csv(path)
             except (OSError, ValueError) as error:
                 raise UserError(
-                    f"{path} is not there or no table ({error}); run `starprompt analyse "
-                    f"--dataset {of}` first."
+                    f"{path} is not there or no table ({error}); run `starprompt {self.command}` "
+                    "first."
                 ) from error
             frame.insert(0, "dataset", of)
             frames.append(frame)

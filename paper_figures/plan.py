@@ -16,6 +16,7 @@ class MethodRow:
 
     bound      an upper or lower bound: shown, but never the best of its column
     rehearsal  keeps images of past tasks: marked with a dagger
+    zero_shot  learns nothing: shown apart, never the best of its column
     group      what kind of method it is, as its YAML says
     """
 
@@ -25,19 +26,29 @@ class MethodRow:
     bound: bool = False
     rehearsal: bool = False
     group: str = ""
+    zero_shot: bool = False
 
     @property
     def heading(self) -> str:
         """The title with its mark."""
         return f"{self.title}\u00a0†" if self.rehearsal else self.title
 
+    @property
+    def block(self) -> int:
+        """Which block of a table it stands in: 0 continual, 1 zero-shot, 2 bounds."""
+        return 2 if self.bound else int(self.zero_shot)
+
 
 @dataclass(frozen=True)
 class DatasetColumn:
-    """A data set as the tables name it."""
+    """A data set as the tables name it.
+
+    domain  heading that it shares with other data sets, as "Natural images"; may be empty
+    """
 
     name: str
     title: str
+    domain: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,7 @@ class Plan:
     """An experiment's rows, columns and repetitions.
 
     runs    folder ``results/runs/<config>`` that holds ``<dataset>/<method>/seed<seed>/``
-    notes   further sentences for the tables' footnotes
+    notes   further sentences for the tables' appendix
     """
 
     name: str
@@ -55,6 +66,10 @@ class Plan:
     datasets: tuple[DatasetColumn, ...]
     seeds: tuple[int, ...]
     notes: tuple[str, ...] = ()
+
+    def blocks(self) -> tuple[MethodRow, ...]:
+        """The methods by block (continual, zero-shot, bounds), in the plan's order in each."""
+        return tuple(sorted(self.methods, key=lambda method: method.block))
 
     def run_folder(self, dataset: str, method: str, seed: int) -> Path:
         """Where one run's record stands."""

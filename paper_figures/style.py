@@ -118,6 +118,14 @@ def panels(count: int, columns: int, panel_height: float) -> tuple[Figure, list[
     return figure, axes[:count]
 
 
+def sentence(text: str) -> Figure:
+    """A figure that only says why there is nothing to draw."""
+    figure, (axis,) = panels(1, 1, 1.5)
+    axis.set_axis_off()
+    axis.text(0.5, 0.5, text, ha="center", va="center")
+    return figure
+
+
 def percent_scale(size: int) -> Normalize:
     """Colours from 0 to 100%: linear while cells bear numbers, else faint shares stand out."""
     return Normalize(0, 100) if size <= MAX_ANNOTATED else PowerNorm(0.5, 0, 100)

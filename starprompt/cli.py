@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,13 @@ SeedsOption = Annotated[
     list[int],
     typer.Option("--seed", help="Seed of the run and of the class order; several: one by one."),
 ]
+
+
+class DocsPart(StrEnum):
+    """What `starprompt docs` writes."""
+
+    METHODS = "methods"
+    FINDINGS = "findings"
 
 
 @app.command("check")
@@ -92,7 +100,7 @@ def run_command(
         )
         tasks = record.extra.get("signatures", {}).get("tasks", [])
         for line in shown(tasks, experiment.signatures):
-            typer.echo(f"  shows a failure signature: {line}")
+            typer.echo(f"  shows a failure mode: {line}")
 
 
 @app.command("submit")
@@ -136,7 +144,7 @@ def status_command(
 
 @app.command("tables")
 def tables_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
-    """Write the paper's tables from finished runs: CSV, Markdown and LaTeX."""
+    """Write the paper's tables from finished runs: CSV, Markdown, LaTeX and HTML."""
     from starprompt.reporting.paper import make_tables
 
     for path in make_tables(config):
@@ -156,7 +164,7 @@ def figures_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
 def analyse_command(
     dataset: DatasetOption, config: ConfigOption = Path("config/demo.yaml")
 ) -> None:
-    """Analyse the runs of the ablations on one data set: keys, mixtures, replay, signatures."""
+    """Analyse the runs of the ablations on one data set: keys, mixtures, replay, failure modes."""
     from starprompt.reporting.ablations import make_analysis
 
     for path in make_analysis(config, dataset):
@@ -213,7 +221,7 @@ def cost_command(
 
 @app.command("compare")
 def compare_command(config: ConfigOption = Path("config/demo-baselines.yaml")) -> None:
-    """Write how an experiment's methods compare, err and choose prompts: docs/findings-NAME.md."""
+    """Measure how an experiment's methods err and choose prompts: results/NAME/findings.md."""
     from starprompt.reporting.comparison import make_comparison
 
     for path in make_comparison(config):
@@ -221,11 +229,27 @@ def compare_command(config: ConfigOption = Path("config/demo-baselines.yaml")) -
 
 
 @app.command("docs")
-def docs_command() -> None:
-    """Write docs/methods.md and docs/references.bib from the methods' and data sets' files."""
+def docs_command(
+    what: Annotated[
+        DocsPart, typer.Argument(help="The methods' pages, or an experiment's findings.")
+    ] = DocsPart.METHODS,
+    config: Annotated[
+        Path, typer.Option("--config", help="Experiment whose findings are copied.")
+    ] = Path("config/demo.yaml"),
+) -> None:
+    """Write docs/methods.md and docs/references.bib, or docs/findings-NAME.md.
+
+    The first also marks the findings that are older than what they describe.
+    """
+    from starprompt.reporting.findings_pages import refresh_notices, write_findings_pages
     from starprompt.reporting.method_pages import write_method_pages
 
-    for path in write_method_pages():
+    paths = (
+        write_findings_pages(config)
+        if what is DocsPart.FINDINGS
+        else [*write_method_pages(), *refresh_notices()]
+    )
+    for path in paths:
         typer.echo(f"wrote {path}")
 
 

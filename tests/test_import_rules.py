@@ -48,7 +48,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "starprompt.budget": (*BASE, "starprompt.config", "starprompt.record", "starprompt.data"),
     "starprompt.method": LEARNING,
     "baselines": LEARNING,
-    "paper_figures": (*BASE, "starprompt.record", "starprompt.config.thresholds"),
+    "paper_figures": (
+        *BASE,
+        "starprompt.record",
+        "starprompt.config.thresholds",
+        "starprompt.analysis",
+    ),
     "starprompt.grid": (
         *BASE,
         "starprompt.record",

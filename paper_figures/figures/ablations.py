@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from paper_figures.analyses import Analyses
-from paper_figures.figures.costs import clip_space, injections, signatures
+from paper_figures.figures.costs import clip_space, failure_modes, injections
 from paper_figures.figures.keys import confusion_by_task, kinds_of_keys
 from paper_figures.figures.mixtures import number_of_gaussians, replay_quality
 from paper_figures.style import paper_style, save
@@ -17,7 +17,7 @@ KINDS: dict[str, Callable[[Analyses, str], Figure]] = {
     "confusion-by-task": confusion_by_task,
     "mixtures": number_of_gaussians,
     "injection": injections,
-    "signatures": signatures,
+    "signatures": failure_modes,
     "replay": replay_quality,
 }
 #: One figure of all data sets.

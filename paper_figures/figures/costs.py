@@ -1,4 +1,4 @@
-"""Residual against prefix in full, CLIP's space across domains, failure signatures."""
+"""Residual against prefix in full, CLIP's space across domains, failure modes."""
 
 import numpy as np
 import pandas as pd
@@ -10,9 +10,7 @@ from scipy.stats import spearmanr
 
 from paper_figures.analyses import INJECTIONS, Analyses
 from paper_figures.style import WIDTH, panels
-
-#: signatures that are shown by low values
-LOW = ("variance_collapse", "rank_collapse")
+from starprompt.config.thresholds import strength, worst_of
 
 
 def injections(analyses: Analyses, dataset: str) -> Figure:
@@ -83,39 +81,41 @@ def clip_space(analyses: Analyses) -> Figure:
     return figure
 
 
-def signatures(analyses: Analyses, dataset: str) -> Figure:
-    """Worst value of every signature (colour: over its threshold), and how strong prompts are in
+def failure_modes(analyses: Analyses, dataset: str) -> Figure:
+    """Worst value of every failure mode (colour: over its threshold), and how strong prompts are in
     each layer, by method."""
     frame, layers = analyses.table("signatures", dataset), analyses.table("layers", dataset)
     methods = analyses.present([m.name for m in analyses.plan.methods], frame)
     figure, axes = panels(2, 2, 0.2 * len(methods) + 1.2)
     figure.set_figwidth(WIDTH)
     headings = [analyses.method(name).heading for name in methods]
-    _signature_map(axes[0], frame, methods, headings)
+    _failure_mode_map(axes[0], frame, methods, headings)
     _layer_map(axes[1], layers, methods)
     return figure
 
 
-def _signature_map(
+def _failure_mode_map(
     axis: Axes, frame: pd.DataFrame, methods: list[str], headings: list[str]
 ) -> None:
     names = list(dict.fromkeys(frame["signature"]))
-    grouped = frame.groupby(["method", "signature"])["value"]
-    worst = grouped.max().unstack().reindex(index=methods, columns=names)
-    least = grouped.min().unstack().reindex(index=methods, columns=names)
-    thresholds = frame.drop_duplicates("signature").set_index("signature")["threshold"]
-    for name in (n for n in names if n in LOW):
-        worst[name] = least[name]
-    strength = pd.DataFrame(
+    worst = pd.DataFrame(
         {
-            name: thresholds[name] / worst[name].clip(lower=1e-9)
-            if name in LOW
-            else worst[name] / thresholds[name]
+            name: [worst_of(name, own[own["method"] == method]["value"]) for method in methods]
             for name in names
-        }
+            for own in [frame[frame["signature"] == name]]
+        },
+        index=methods,
+    )
+    thresholds = frame.drop_duplicates("signature").set_index("signature")["threshold"]
+    strengths = pd.DataFrame(
+        {
+            name: [strength(name, value, thresholds[name]) for value in worst[name]]
+            for name in names
+        },
+        index=methods,
     )
     sns.heatmap(
-        strength,
+        strengths.clip(upper=2.0),
         norm=TwoSlopeNorm(1.0, 0.0, 2.0),
         cmap="RdBu_r",
         annot=worst.to_numpy(),
@@ -130,7 +130,7 @@ def _signature_map(
     )
     axis.tick_params(length=0, labelsize=6)
     axis.tick_params(axis="x", rotation=60)
-    axis.set(xlabel="", ylabel="", title="Worst value; red: signature shown")
+    axis.set(xlabel="", ylabel="", title="Worst value; red: failure mode shown")
 
 
 def _layer_map(axis: Axes, layers: pd.DataFrame, methods: list[str]) -> None:

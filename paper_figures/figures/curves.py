@@ -34,7 +34,7 @@ def accuracy_curves(results: Results, dataset: str) -> Figure:
     figure, (axis,) = panels(1, 1, 3.4)
     figure.set_size_inches(WIDTH, 2.9 + 0.08 * len(plan.methods))
     handles = []
-    for method in plan.methods:
+    for method in (m for m in plan.methods if results.of(dataset, m.name)):
         look = looks[method.name]
         curve = after[after["method"] == method.name]
         if curve["after_task"].nunique() > 1 or n_tasks == 1:
@@ -76,7 +76,7 @@ def task_accuracy(results: Results, dataset: str) -> Figure:
     """
     frame = results.accuracy[results.accuracy["dataset"] == dataset]
     n_tasks = int(frame["task"].max()) + 1
-    methods = results.plan.methods
+    methods = [m for m in results.plan.methods if results.of(dataset, m.name)]
     figure, axes = panels(len(methods), 3 if n_tasks <= 6 else 2, 2.1 if n_tasks <= 6 else 3.0)
     scale = percent_scale(n_tasks)
     for axis, method in zip(axes, methods, strict=True):

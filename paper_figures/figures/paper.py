@@ -9,7 +9,7 @@ from paper_figures.collect import Results
 from paper_figures.figures.curves import accuracy_curves, task_accuracy
 from paper_figures.figures.prompt_use import prompt_use
 from paper_figures.figures.selection import class_selection, task_selection
-from paper_figures.style import paper_style, save
+from paper_figures.style import paper_style, save, sentence
 
 #: A figure a data set each; the file is ``<kind>-<dataset>``.
 KINDS: dict[str, Callable[[Results, str], Figure]] = {
@@ -27,5 +27,10 @@ def write_figures(results: Results, folder: Path) -> list[Path]:
     with paper_style():
         for dataset in results.plan.datasets:
             for kind, draw in KINDS.items():
-                written += save(draw(results, dataset.name), folder, f"{kind}-{dataset.name}")
+                figure = (
+                    draw(results, dataset.name)
+                    if results.stream(dataset.name)
+                    else sentence("No run on this data set has finished.")
+                )
+                written += save(figure, folder, f"{kind}-{dataset.name}")
     return written

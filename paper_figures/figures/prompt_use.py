@@ -5,44 +5,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from paper_figures.collect import Results
-from paper_figures.figures.selection import (
-    nothing_selected,
-    over_seeds,
+from paper_figures.figures.selection import nothing_selected, over_seeds
+from paper_figures.style import WIDTH, heat_map, method_looks, percent_scale, wrapped
+from starprompt.analysis.prompt_choices import (
+    effective_prompts,
     read_choices,
     row_percent,
     selected_tasks,
     with_tasks,
 )
-from paper_figures.style import WIDTH, heat_map, method_looks, percent_scale, wrapped
 from starprompt.record.record import StreamRecord
 
 #: heat maps in a row of the figure, at most
 COLUMNS = 5
 
 
-def effective_prompts(rows: pd.DataFrame, n_tasks: int) -> np.ndarray:
-    """(T,) effective number of prompts that each true task's images choose after the last task.
-
-    The exponential of the entropy of their choices: 1 where all choose one prompt, n where n serve
-    equally. Averaged over layers; NaN for a task without rows. rows as ``with_tasks`` gives them.
-    """
-    last = rows[rows["after_task"] == rows["after_task"].max()]
-    weight = last.groupby(["true_task", "layer", "prompt"])["weight"].sum()
-    share = weight / weight.groupby(["true_task", "layer"]).transform("sum")
-    entropy = -(share * np.log(share.where(share > 0, 1.0))).groupby(["true_task", "layer"]).sum()
-    number = np.exp(entropy).groupby("true_task").mean()
-    return number.reindex(range(n_tasks)).to_numpy()
-
-
 def prompt_use(results: Results, dataset: str) -> Figure:
     """Prompts used by each task, choices of the own task's prompts, and the confusion of tasks."""
-    stream = results.records[dataset, results.plan.methods[0].name, results.plan.seeds[0]].stream
+    stream = results.stream(dataset)
+    if stream is None:
+        return nothing_selected()
     n_tasks = max(stream.task_of_class) + 1
 
     def measure(path: Path, of: StreamRecord) -> np.ndarray | None:

@@ -8,77 +8,89 @@ from pathlib import Path
 
 import pandas as pd
 
-from paper_figures.collect import Results
-from paper_figures.plan import MethodRow
-from paper_figures.tables.comparison import (
-    choices,
-    choices_table,
-    errors,
-    errors_table,
-    selecting,
-)
+from paper_figures.analyses import Analyses
+from paper_figures.collect import KEYS, Results
+from paper_figures.plan import MethodRow, Plan
+from paper_figures.provenance import Provenance, stamped
+from paper_figures.tables.comparison import choices_table, errors_table, measured
+from paper_figures.tables.escape import escape_markdown
+from paper_figures.tables.forms import to_markdown
 from paper_figures.tables.paper import cost_table
-from paper_figures.tables.paper import to_markdown as table_to_markdown
-from paper_figures.tables.text import TextTable, number, to_markdown
+from paper_figures.tables.table import Table, number
 from starprompt.files import write_text
 
 #: points that no table shows
 NOTHING = 0.05
 #: the bounds and the weakest competitor, where an experiment has them
 UPPER, LOWER = "joint", ("finetune", "lwf")
+#: files of an experiment's comparison, by data set
+TABLES = ("comparison", "errors", "prompt-choices", "missing")
 
 
 def write_comparison(
-    results: Results,
+    analyses: Analyses,
     path: Path,
     limits: Sequence[str],
-    searches: TextTable | None,
+    searches: Table | None,
     figures: Mapping[str, str],
+    made_from: Provenance,
+    sentences: Sequence[str] = (),
 ) -> Path:
     """Write the page.
 
-    limits    sentences that say how far it reaches
-    searches  what was tuned, and on what
-    figures   by data set, the figure of prompt use, as the page links to it
+    analyses   the comparison's tables (:data:`TABLES`)
+    limits     sentences that say how far it reaches
+    searches   what was tuned, and on what
+    figures    by data set, the figure of prompt use, as the page links to it
+    sentences  what the statistics say of the headline comparisons
     """
-    write_text(path, comparison(results, limits, searches, figures))
+    page = comparison(analyses, limits, searches, figures, sentences)
+    write_text(path, stamped(page, made_from))
     return path
 
 
 def comparison(
-    results: Results,
+    analyses: Analyses,
     limits: Sequence[str],
-    searches: TextTable | None,
+    searches: Table | None,
     figures: Mapping[str, str],
+    sentences: Sequence[str] = (),
 ) -> str:
     """The page as Markdown, one part a data set."""
-    plan = results.plan
+    plan = analyses.plan
     seeds = ", ".join(map(str, plan.seeds))
     parts = [
-        f"# Findings: {plan.title}",
+        f"# Findings: {escape_markdown(plan.title)}",
         f"Written by `starprompt compare` from the runs of `{plan.name}` (seeds {seeds}); no "
         f"number here was typed. Tables and figures in print size are under "
         f"`results/{plan.name}/`. Mean ± sample standard deviation over seeds. † keeps images of "
         "past tasks.",
         "## What these answers are worth\n\n" + "\n".join(f"- {line}" for line in limits),
     ]
+    if sentences:
+        parts += ["## Are the differences real?", "\n".join(f"- {line}" for line in sentences)]
     for dataset in plan.datasets:
-        where = f" ({dataset.title})" if len(plan.datasets) > 1 else ""
-        frame = errors(results, dataset.name)
+        where = f" ({escape_markdown(dataset.title)})" if len(plan.datasets) > 1 else ""
+        tables = {name: analyses.table(name, dataset.name) for name in TABLES}
+        errors, runs = tables["errors"], tables["comparison"]
+        if errors.empty:
+            parts += [f"## How the methods compare{where}", "No run has finished here."]
+            continue
         parts += [
             f"## How the methods compare{where}",
-            _ranking(results, dataset.name, frame),
-            _bare(to_markdown(errors_table(results, dataset.name))),
+            _ranking(plan, errors, runs),
+            to_markdown(errors_table(plan, errors, runs), notes=False).rstrip(),
             "Task right: of the images of a task, those for which a class of that task is named, "
             "whoever decides it. Class right within it: of those, the images whose class is named.",
+            *_without(plan, tables["missing"]),
             f"## Where the errors lie{where}",
-            _errors(results, frame),
+            _errors(plan, errors),
             f"## Which prompts are chosen{where}",
-            _choices(results, choices(results, dataset.name)),
+            _choices(plan, tables["prompt-choices"]),
         ]
-        table = choices_table(results, dataset.name)
+        table = choices_table(plan, tables["prompt-choices"])
         if len(table.cells):
-            parts.append(_bare(to_markdown(table)))
+            parts.append(to_markdown(table, notes=False).rstrip())
             parts.append(
                 "Prompts used: by the images of all tasks, in a layer. By one task: the effective "
                 "number, the exponential of the entropy of its choices. Shared by two tasks: the "
@@ -87,23 +99,51 @@ def comparison(
                 "CODA-Prompt's components count by their task and weight."
             )
         if dataset.name in figures:
-            parts.append(f"![How prompts are used, {dataset.title}]({figures[dataset.name]})")
+            title = escape_markdown(dataset.title)
+            parts.append(f"![How prompts are used, {title}]({figures[dataset.name]})")
         parts.append(f"## What they cost{where}")
-        parts.append(_bare(table_to_markdown(cost_table(results, dataset.name))))
+        cost = cost_table(_as_results(plan, tables), dataset.name)
+        parts.append(to_markdown(cost, notes=False).rstrip())
     if searches is not None:
-        parts += ["## What was searched", _bare(to_markdown(searches)), *searches.notes]
+        parts += ["## What was searched", to_markdown(searches, notes=False).rstrip()]
+        parts += [escape_markdown(note) for note in searches.notes]
     return "\n\n".join(parts) + "\n"
 
 
-def _ranking(results: Results, dataset: str, frame: pd.DataFrame) -> str:
+def _as_results(plan: Plan, tables: Mapping[str, pd.DataFrame]) -> Results:
+    missing = {
+        (row.dataset, row.method, row.seed): str(row.why) for row in tables["missing"].itertuples()
+    }
+    return Results(plan, {}, tables["comparison"], pd.DataFrame(columns=list(KEYS)), missing)
+
+
+def _without(plan: Plan, missing: pd.DataFrame) -> list[str]:
+    """A sentence on the runs that are not in the numbers."""
+    if missing.empty:
+        return []
+    titles = {method.name: method.title for method in plan.methods}
+    told = [
+        f"{escape_markdown(titles[str(method)])} ({len(own)}: {', '.join(sorted(set(own['why'])))})"
+        for method, own in missing.groupby("method", sort=False)
+    ]
+    return [f"Runs that are missing: {'; '.join(told)}."]
+
+
+def _rivals(plan: Plan, frame: pd.DataFrame) -> list[MethodRow]:
+    return [method for method in measured(plan, frame) if not method.block]
+
+
+def _ranking(plan: Plan, frame: pd.DataFrame, runs: pd.DataFrame) -> str:
     """Who is best, and whether the bounds bound."""
     mean = frame.groupby("method")["accuracy"].mean()
-    rivals = [m for m in results.plan.methods if not m.bound]
+    rivals = _rivals(plan, frame)
+    if not rivals:
+        return "No continual method has finished."
     best = max(rivals, key=lambda method: mean[method.name])
     text = f"The best continual method is {_named(best, mean)}. "
-    names = {m.name: m for m in results.plan.methods}
+    names = {m.name: m for m in measured(plan, frame)}
     if UPPER in names:
-        text += _below_joint(results, dataset, frame, mean, names[UPPER], rivals)
+        text += _below_joint(frame, runs, names[UPPER], rivals)
     prompted = [m for m in rivals if m.group == "prompt"]
     for low in (names[name] for name in LOWER if name in names):
         if not prompted:
@@ -118,21 +158,18 @@ def _ranking(results: Results, dataset: str, frame: pd.DataFrame) -> str:
 
 
 def _below_joint(
-    results: Results,
-    dataset: str,
-    frame: pd.DataFrame,
-    mean: pd.Series,
-    joint: MethodRow,
-    rivals: Sequence[MethodRow],
+    frame: pd.DataFrame, runs: pd.DataFrame, joint: MethodRow, rivals: Sequence[MethodRow]
 ) -> str:
+    mean = frame.groupby("method")["accuracy"].mean()
     above = [m for m in rivals if mean[m.name] > mean[joint.name] + NOTHING]
     if not above:
         return f"No continual method ends above {_named(joint, mean)}."
-    images = sum(results.records[dataset, joint.name, results.plan.seeds[0]].stream.test_counts)
+    images = int(runs["test_images"].iloc[0])
     by_seed = frame.pivot_table(index="seed", columns="method", values="accuracy")
     told = [
         f"{_named(m, mean)}, by {number(mean[m.name] - mean[joint.name], 1)} points, in "
-        f"{int((by_seed[m.name] > by_seed[joint.name]).sum())} of {len(by_seed)} seeds"
+        f"{int((by_seed[m.name] > by_seed[joint.name]).sum())} of "
+        f"{len(by_seed[[m.name, joint.name]].dropna())} seeds"
         for m in above
     ]
     return (
@@ -141,11 +178,11 @@ def _below_joint(
     )
 
 
-def _errors(results: Results, frame: pd.DataFrame) -> str:
+def _errors(plan: Plan, frame: pd.DataFrame) -> str:
     """Whether errors confuse tasks or classes of a task."""
     mean = frame.groupby("method")[["accuracy", "task", "within"]].mean()
     of_task = (100 - mean["task"]) / (100 - mean["accuracy"]).clip(lower=1e-9)
-    rivals = [m for m in results.plan.methods if not m.bound]
+    rivals = _rivals(plan, frame)
     mostly = [m for m in rivals if of_task[m.name] > 0.9]
     others = [m for m in rivals if m not in mostly]
     lowest = min((mean.loc[m.name, "within"] for m in rivals), default=100.0)
@@ -156,19 +193,21 @@ def _errors(results: Results, frame: pd.DataFrame) -> str:
         f"{number(lowest, 1)}% or more."
     )
     if others:
-        listed = ", ".join(f"{m.title} ({number(100 * of_task[m.name], 0)}%)" for m in others)
+        listed = ", ".join(
+            f"{escape_markdown(m.title)} ({number(100 * of_task[m.name], 0)}%)" for m in others
+        )
         text += f" Errors of another task are fewer with {listed}."
     return text
 
 
-def _choices(results: Results, frame: pd.DataFrame) -> str:
+def _choices(plan: Plan, frame: pd.DataFrame) -> str:
     """Which methods' tasks choose prompts of their own, and which all the same."""
-    chosen = selecting(results, frame)
+    chosen = measured(plan, frame)
     if not chosen:
         return "No method here selects prompts."
     mean = frame.groupby("method")[["prompts", "effective", "shared", "own"]].mean()
     told = [
-        f"- **{m.title}**: the images of one task choose "
+        f"- **{escape_markdown(m.title)}**: the images of one task choose "
         f"{number(mean.loc[m.name, 'effective'], 1)} prompts (effective number) of "
         f"{number(mean.loc[m.name, 'prompts'], 1)} that are used; "
         f"two tasks have {number(mean.loc[m.name, 'shared'], 0)}% of their choices in common, and "
@@ -176,9 +215,9 @@ def _choices(results: Results, frame: pd.DataFrame) -> str:
         for m in chosen
     ]
     best = max(chosen, key=lambda m: mean.loc[m.name, "own"])
-    same = [m.title for m in chosen if mean.loc[m.name, "shared"] > 75]
+    same = [escape_markdown(m.title) for m in chosen if mean.loc[m.name, "shared"] > 75]
     text = (
-        f"Images find their own task's prompts most often with {best.title} "
+        f"Images find their own task's prompts most often with {escape_markdown(best.title)} "
         f"({number(mean.loc[best.name, 'own'], 1)}%). "
     )
     text += (
@@ -191,10 +230,4 @@ def _choices(results: Results, frame: pd.DataFrame) -> str:
 
 
 def _named(method: MethodRow, mean: pd.Series) -> str:
-    return f"{method.title} ({number(mean[method.name], 1)}%)"
-
-
-def _bare(markdown: str) -> str:
-    """A table without its notes."""
-    body, _, _ = markdown.partition("\n\n- ")
-    return body.rstrip()
+    return f"{escape_markdown(method.title)} ({number(mean[method.name], 1)}%)"

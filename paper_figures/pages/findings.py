@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from paper_figures.analyses import INJECTIONS, KEY_KINDS, SPACES, Analyses
+from paper_figures.provenance import Provenance, stamped
 from paper_figures.tables.ablations import (
     ablation_table,
     clip_space_table,
@@ -18,13 +19,16 @@ from paper_figures.tables.ablations import (
     keys_table,
     mixtures_table,
 )
-from paper_figures.tables.text import TextTable, number, to_markdown
+from paper_figures.tables.forms import to_markdown
+from paper_figures.tables.table import number
 from starprompt.files import write_text
 
 
-def write_findings(analyses: Analyses, path: Path, limits: Sequence[str]) -> Path:
+def write_findings(
+    analyses: Analyses, path: Path, limits: Sequence[str], made_from: Provenance
+) -> Path:
     """Write the page; ``limits`` are sentences that say how far its answers reach."""
-    write_text(path, findings(analyses, limits))
+    write_text(path, stamped(findings(analyses, limits), made_from))
     return path
 
 
@@ -35,8 +39,8 @@ def findings(analyses: Analyses, limits: Sequence[str]) -> str:
     parts.append(
         f"Written by the workflow from the runs of `{analyses.plan.name}` (seeds {seeds}); no "
         "number here was typed. Tables and figures in print size are under "
-        f"`results/{analyses.plan.name}/ablations/`; what each measure means is told in "
-        "[analysis.md](analysis.md).\n"
+        f"`results/{analyses.plan.name}/ablations/`; what each measure means stands in "
+        "`docs/analysis.md`.\n"
     )
     parts.append(_bullets("What these answers are worth", limits))
     sections: list[tuple[str, Callable[[Analyses, str], str], list[Callable]]] = [
@@ -45,14 +49,14 @@ def findings(analyses: Analyses, limits: Sequence[str]) -> str:
         ("How many Gaussians?", _mixtures, [mixtures_table]),
         ("Residual or prefix?", _injections, [injection_table]),
         ("Is CLIP's space good on this domain?", _clip_space, [clip_space_table]),
-        ("Failure signatures, and the quality of replay", _replay, []),
+        ("Failure modes, and the quality of replay", _replay, []),
     ]
     for title, tell, tables in sections:
         told = [tell(analyses, dataset.name) for dataset in analyses.plan.datasets]
         if len(told) > 1:
             titles = [dataset.title for dataset in analyses.plan.datasets]
             told = [f"*{t}.* {text}" for t, text in zip(titles, told, strict=True)]
-        shown = "\n".join(_without_notes(table(analyses)) for table in tables)
+        shown = "\n".join(to_markdown(table(analyses), notes=False) for table in tables)
         parts.append(f"## {title}\n\n" + "\n\n".join(told) + f"\n\n{shown}")
     return "\n".join(parts)
 
@@ -268,7 +272,7 @@ def _replay(analyses: Analyses, dataset: str) -> str:
     classifier = analyses.table("replay-classifier", dataset)
     own = quality[quality["method"] == analyses.full].mean(numeric_only=True)
     learned = classifier[classifier["method"] == analyses.full].mean(numeric_only=True)
-    text = "Runs that show a signature: " + "; ".join(told) + "."
+    text = "Runs that show a failure mode: " + "; ".join(told) + "."
     if "coverage" in own and not np.isnan(own["coverage"]):
         text += (
             " Features drawn from the full method's mixtures have "
@@ -302,8 +306,3 @@ def _shares(chosen: pd.Series) -> str:
 
 def _bullets(title: str, lines: Sequence[str]) -> str:
     return f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines) + "\n"
-
-
-def _without_notes(table: TextTable) -> str:
-    body, _, _ = to_markdown(table).partition("\n\n- ")
-    return body + "\n"

@@ -3,21 +3,23 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from paper_figures.analyses import INJECTIONS, KEY_KINDS, SPACES, Analyses
-from paper_figures.tables.text import TextTable, number, with_interval, write_text_table
+from paper_figures.tables.forms import write_table
+from paper_figures.tables.table import Table, number, with_deviation, with_interval
+from starprompt.config.thresholds import sign, worst_of
 
 
-def ablation_table(analyses: Analyses) -> TextTable:
+def ablation_table(analyses: Analyses) -> Table:
     """Final average accuracy of each variant, and what it differs from the full method by."""
     frame = analyses.table("ablation")
     cells = pd.DataFrame({"Variant": [m.heading for m in analyses.plan.methods]})
     for dataset in analyses.plan.datasets:
         own = frame[frame["dataset"] == dataset.name].set_index("method")
         cells[f"{dataset.title} [%]"] = [
-            _mean_and_deviation(own.loc[m.name]) for m in analyses.plan.methods
+            with_deviation(own.loc[m.name, "mean"], own.loc[m.name, "deviation"])
+            for m in analyses.plan.methods
         ]
         cells["Difference" if len(analyses.plan.datasets) == 1 else f"Δ {dataset.title}"] = [
             "–"
@@ -26,7 +28,7 @@ def ablation_table(analyses: Analyses) -> TextTable:
             for m in analyses.plan.methods
         ]
     seeds = ", ".join(map(str, analyses.plan.seeds))
-    return TextTable(
+    return Table(
         "ablation",
         f"Ablations of STAR-Prompt: final average accuracy. {analyses.plan.title}.",
         cells,
@@ -41,7 +43,7 @@ def ablation_table(analyses: Analyses) -> TextTable:
     )
 
 
-def keys_table(analyses: Analyses) -> TextTable:
+def keys_table(analyses: Analyses) -> Table:
     """After the last task: how right, how stable are the choices by three kinds of keys."""
     selection, drift = analyses.table("selection"), analyses.table("key-drift")
     rows, cells = [], []
@@ -75,7 +77,7 @@ def keys_table(analyses: Analyses) -> TextTable:
                     "Largest drift": number(row["drift_max"], 3),
                 }
             )
-    return TextTable(
+    return Table(
         "keys",
         f"Three kinds of keys after the last task. {analyses.plan.title}.",
         _folded(pd.DataFrame(cells), analyses),
@@ -91,7 +93,7 @@ def keys_table(analyses: Analyses) -> TextTable:
     )
 
 
-def mixtures_table(analyses: Analyses) -> TextTable:
+def mixtures_table(analyses: Analyses) -> Table:
     """Which number of Gaussians BIC chooses, and whether classes are multimodal at all."""
     frame = analyses.table("mixtures")
     rows, cells = [], []
@@ -131,7 +133,7 @@ def mixtures_table(analyses: Analyses) -> TextTable:
                     "Held out": str(row["most_likely"]),
                 }
             )
-    return TextTable(
+    return Table(
         "mixtures",
         f"Number of Gaussians that BIC chooses for a class. {analyses.plan.title}.",
         _folded(pd.DataFrame(cells), analyses),
@@ -147,11 +149,11 @@ def mixtures_table(analyses: Analyses) -> TextTable:
     )
 
 
-def injection_table(analyses: Analyses) -> TextTable:
+def injection_table(analyses: Analyses) -> Table:
     """Accuracy and cost of residuals and prefixes."""
     runs = analyses.table("runs")
     columns = {
-        "final_average_accuracy": ("Final [%]", 1, 1.0),
+        "final_average_accuracy": ("Last [%]", 1, 1.0),
         "forgetting": ("Forgetting [%]", 1, 1.0),
         "train_seconds_a_task": ("Training [s/task]", 1, 1.0),
         "peak_memory_mb": ("Peak memory [MB]", 0, 1.0),
@@ -169,7 +171,7 @@ def injection_table(analyses: Analyses) -> TextTable:
                 for name, (heading, digits, factor) in columns.items()
             }
             cells.append({"Data set": dataset.title, "Injection": INJECTIONS[method], **written})
-    return TextTable(
+    return Table(
         "injection",
         f"Residual against prefix. {analyses.plan.title}.",
         _folded(pd.DataFrame(cells), analyses),
@@ -183,7 +185,7 @@ def injection_table(analyses: Analyses) -> TextTable:
     )
 
 
-def clip_space_table(analyses: Analyses) -> TextTable:
+def clip_space_table(analyses: Analyses) -> Table:
     """CLIP's geometry on each data set, and what it is worth without learning."""
     frame = analyses.table("clip-space")
     measures = ["within", "between", "ratio", "margin", "zero_shot_accuracy"]
@@ -205,7 +207,7 @@ def clip_space_table(analyses: Analyses) -> TextTable:
                 "Zero-shot [%]": number(mean["zero_shot_accuracy"], 1),
             }
         )
-    return TextTable(
+    return Table(
         "clip-space",
         f"CLIP's feature space on each data set. {analyses.plan.title}.",
         pd.DataFrame(cells),
@@ -219,11 +221,10 @@ def clip_space_table(analyses: Analyses) -> TextTable:
     )
 
 
-def signatures_table(analyses: Analyses) -> TextTable:
-    """Which runs show which failure signature, and how strongly at their worst."""
+def failure_modes_table(analyses: Analyses) -> Table:
+    """Which runs show which failure mode, and how strongly at their worst."""
     frame = analyses.table("signatures")
     names = list(dict.fromkeys(frame["signature"])) if len(frame) else []
-    low = {"variance_collapse", "rank_collapse"}
     rows, cells = [], []
     for dataset in analyses.plan.datasets:
         for method in analyses.present([m.name for m in analyses.plan.methods], frame):
@@ -232,7 +233,7 @@ def signatures_table(analyses: Analyses) -> TextTable:
             cell = {"Data set": dataset.title, "Method": analyses.method(method).heading}
             for name in names:
                 values = own[own["signature"] == name]
-                worst = values["value"].min() if name in low else values["value"].max()
+                worst = worst_of(name, values["value"])
                 by_seed = values.groupby("seed")["shown"].any()
                 row |= {name: worst, f"{name}_runs": int(by_seed.sum())}
                 mark = f" ({int(by_seed.sum())} of {len(by_seed)})" if by_seed.any() else ""
@@ -241,24 +242,23 @@ def signatures_table(analyses: Analyses) -> TextTable:
             cells.append(cell)
     thresholds = frame.drop_duplicates("signature") if len(frame) else pd.DataFrame()
     said = "; ".join(
-        f"{_heading(row.signature).lower()} {'≤' if row.signature in low else '≥'} "
-        f"{row.threshold:g}"
+        f"{_heading(row.signature).lower()} {sign(row.signature)} {row.threshold:g}"
         for row in thresholds.itertuples()
     )
-    return TextTable(
+    return Table(
         "signatures",
-        f"Failure signatures. {analyses.plan.title}.",
+        f"Failure modes. {analyses.plan.title}.",
         _folded(pd.DataFrame(cells), analyses),
         pd.DataFrame(rows),
         [
             "The worst value over tasks and seeds and, in brackets, how many runs show the "
-            f"signature. Thresholds: {said}.",
+            f"failure mode. Thresholds: {said}.",
             "What each measures and where its threshold is set: docs/analysis.md.",
         ],
     )
 
 
-def replay_table(analyses: Analyses) -> TextTable:
+def replay_table(analyses: Analyses) -> Table:
     """Generated against real features, means over classes, by method and space."""
     quality, classifier = analyses.table("replay-quality"), analyses.table("replay-classifier")
     names = [m.name for m in analyses.plan.methods]
@@ -287,7 +287,7 @@ def replay_table(analyses: Analyses) -> TextTable:
                     "From generated [%]": number(learned["generated"], 1),
                 }
             )
-    return TextTable(
+    return Table(
         "replay",
         f"Quality of the replay: generated against real features. {analyses.plan.title}.",
         _folded(pd.DataFrame(cells), analyses),
@@ -305,13 +305,13 @@ def replay_table(analyses: Analyses) -> TextTable:
     )
 
 
-TABLES: dict[str, Callable[[Analyses], TextTable]] = {
+TABLES: dict[str, Callable[[Analyses], Table]] = {
     "ablation": ablation_table,
     "keys": keys_table,
     "mixtures": mixtures_table,
     "injection": injection_table,
     "clip-space": clip_space_table,
-    "signatures": signatures_table,
+    "signatures": failure_modes_table,
     "replay": replay_table,
 }
 
@@ -321,17 +321,12 @@ def write_ablation_tables(analyses: Analyses, folder: Path) -> list[Path]:
     return [
         path
         for table in TABLES.values()
-        for path in write_text_table(table(analyses), folder, analyses.plan.name)
+        for path in write_table(table(analyses), folder, analyses.plan.name)
     ]
 
 
 def _of(frame: pd.DataFrame, dataset: str, method: str) -> pd.DataFrame:
     return frame[(frame["dataset"] == dataset) & (frame["method"] == method)]
-
-
-def _mean_and_deviation(row: pd.Series) -> str:
-    text = number(row["mean"], 1)
-    return text if np.isnan(row["deviation"]) else f"{text} ± {number(row['deviation'], 1)}"
 
 
 def _folded(cells: pd.DataFrame, analyses: Analyses) -> pd.DataFrame:

@@ -1,28 +1,37 @@
-"""The paper's tables: mean ± sample deviation over seeds, as CSV, Markdown and LaTeX.
+"""The paper's tables: mean ± sample deviation over seeds, from all runs that have finished.
 
-CSV holds the numbers in full and a machine's column names; the other two are for reading. Rows
-come in the plan's order. The best of a column is bold, bounds aside.
+Continual methods come first, then what learns nothing, then bounds; each block in the plan's order.
+The best of a column is bold and the second best underlined, the other blocks left aside. A cell
+without a finished run holds a dash and a footnote that says why; one over fewer seeds says so.
+Definitions and what each method is stand in an appendix of their own.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_lowercase
 
 import pandas as pd
 
 from paper_figures.collect import Results
-from paper_figures.plan import Plan
+from paper_figures.plan import DatasetColumn, MethodRow, Plan
+from paper_figures.tables.escape import escape_latex, escape_markdown, latex_letters
+from paper_figures.tables.forms import write_table
+from paper_figures.tables.table import NOTHING, Place, Table, number, ranked
 from starprompt.files import write_text
 
 AVERAGE = "average"
+APPENDIX = "appendix"
 
 
 @dataclass(frozen=True)
 class Metric:
     """A column: its name in the frame, its heading, how it is written, which end is good.
 
-    best is "max", "min" or None for a column without a winner; ``truth`` marks one of 0 and 1.
+    best      "max", "min" or None for a column without a winner
+    truth     a column of 0 and 1
+    constant  depends on no seed: a deviation is shown only if there is one
+    factor    what the cell shows is the frame's number times this
     """
 
     name: str
@@ -31,15 +40,17 @@ class Metric:
     best: str | None
     definition: str
     truth: bool = False
+    constant: bool = False
+    factor: float = 1.0
 
 
 ACCURACIES = (
     Metric(
         "final_average_accuracy",
-        "Final [%]",
+        "Last [%]",
         2,
         "max",
-        "Final average accuracy (Final): mean over tasks of the accuracy after the last task, "
+        "Last, final average accuracy: mean over tasks of the accuracy after the last task, "
         "over all classes, no task identity given.",
     ),
     Metric(
@@ -51,10 +62,10 @@ ACCURACIES = (
     ),
     Metric(
         "average_incremental_accuracy",
-        "Incremental [%]",
+        "Avg [%]",
         2,
         "max",
-        "Incremental, average incremental accuracy: mean, over the times after each task, of the "
+        "Avg, average incremental accuracy: mean, over the times after each task, of the "
         "average accuracy on the tasks seen by then.",
     ),
     Metric(
@@ -81,6 +92,7 @@ COSTS = (
         0,
         None,
         "Trained: parameters that training changes.",
+        constant=True,
     ),
     Metric(
         "stored_parameters",
@@ -88,6 +100,7 @@ COSTS = (
         0,
         None,
         "Stored: numbers kept beside them for later tasks (statistics, generators, copies).",
+        constant=True,
     ),
     Metric(
         "stored_samples",
@@ -95,23 +108,26 @@ COSTS = (
         0,
         None,
         "Samples: images of past tasks that are kept.",
+        constant=True,
     ),
     Metric(
-        "gigaflops",
+        "test_operations",
         "GFLOPs",
         3,
         None,
         "GFLOPs: billions of floating-point operations to predict one test image, all encoders "
         "included.",
+        constant=True,
+        factor=1e-9,
     ),
-    Metric("uses_clip", "CLIP", 0, None, "CLIP: whether CLIP is used.", truth=True),
+    Metric("uses_clip", "CLIP", 0, None, "CLIP: whether CLIP is used.", truth=True, constant=True),
     Metric(
         "training_seconds",
         "Training [s]",
         1,
         None,
-        "Training: seconds over all tasks, evaluation aside. A method whose keys are trained in a "
-        "run of their own counts neither that run's parameters nor its seconds.",
+        "Training: seconds over all tasks, evaluation left out. A method whose keys are trained in "
+        "a run of their own counts neither that run's parameters nor its seconds.",
     ),
     Metric(
         "peak_memory_mb",
@@ -126,26 +142,17 @@ FINAL_ACCURACY = ACCURACIES[0]
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table: by method name, the mean and the sample deviation over seeds.
+    """One column of a table before its cells are text.
 
-    values has the index of methods and the columns "mean", "std" (NaN for one seed) and "n".
+    values   by method name: mean, std (NaN for one seed), n
+    missing  by method name, why runs are missing; nothing for a method without a gap
     """
 
     name: str
     heading: str
     metric: Metric
     values: pd.DataFrame
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table before it takes a form."""
-
-    plan: Plan
-    name: str
-    caption: str
-    columns: Sequence[Column]
-    notes: Sequence[str]
+    missing: dict[str, str]
 
 
 def over_seeds(values: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -156,24 +163,33 @@ def over_seeds(values: pd.DataFrame, metric: str) -> pd.DataFrame:
 def accuracy_table(results: Results) -> Table:
     """Final average accuracy: one row a method, one column a data set, and their average.
 
-    The average's deviation is that of the seeds' averages over data sets, not the average of the
-    columns' deviations.
+    Data sets of one domain stand together under its name. The average's deviation is that of the
+    seeds' averages over data sets, not the average of the columns' deviations; seeds that lack a
+    data set are left out.
     """
     runs, plan, metric = results.runs, results.plan, FINAL_ACCURACY
+    datasets = _by_domain(plan.datasets)
     columns = [
-        Column(d.name, d.title, metric, over_seeds(runs[runs["dataset"] == d.name], metric.name))
-        for d in plan.datasets
+        Column(
+            d.name,
+            d.title,
+            metric,
+            over_seeds(runs[runs["dataset"] == d.name], metric.name),
+            _gaps(results, [d.name]),
+        )
+        for d in datasets
     ]
-    if len(plan.datasets) > 1:
-        by_seed = runs.groupby(["method", "seed"], as_index=False)[metric.name].mean()
-        columns.append(Column(AVERAGE, "Average", metric, over_seeds(by_seed, metric.name)))
-    return Table(
-        plan,
-        "accuracy",
-        f"Final average accuracy [%]. {plan.title}.",
-        columns,
-        [metric.definition, *_common_notes(plan)],
-    )
+    spans = [("", 1), *_spans(datasets)]
+    if len(datasets) > 1:
+        by_seed = runs.groupby(["method", "seed"], as_index=False)[metric.name].agg(
+            ["mean", "count"]
+        )
+        whole = by_seed[by_seed["count"] == len(datasets)].rename(columns={"mean": metric.name})
+        gaps = _gaps(results, [d.name for d in datasets])
+        columns.append(Column(AVERAGE, "Average", metric, over_seeds(whole, metric.name), gaps))
+        spans.append(("", 1))
+    caption = f"Last, the final average accuracy [%]. {plan.title}."
+    return _table(results, "accuracy", caption, columns, spans if any(t for t, _ in spans) else [])
 
 
 def metrics_table(results: Results, dataset: str) -> Table:
@@ -189,171 +205,163 @@ def cost_table(results: Results, dataset: str) -> Table:
 def _dataset_table(
     results: Results, dataset: str, kind: str, caption: str, metrics: Sequence[Metric]
 ) -> Table:
-    plan = results.plan
     runs = results.runs[results.runs["dataset"] == dataset]
-    title = next(d.title for d in plan.datasets if d.name == dataset)
-    return Table(
-        plan,
-        f"{kind}-{dataset}",
-        f"{caption} on {title}. {plan.title}.",
-        [Column(m.name, m.heading, m, over_seeds(runs, m.name)) for m in metrics],
-        [*(m.definition for m in metrics), *_common_notes(plan)],
+    title = next(d.title for d in results.plan.datasets if d.name == dataset)
+    gaps = _gaps(results, [dataset])
+    columns = [Column(m.name, m.heading, m, over_seeds(runs, m.name), gaps) for m in metrics]
+    return _table(
+        results, f"{kind}-{dataset}", f"{caption} on {title}. {results.plan.title}.", columns
     )
 
 
-def write_tables(results: Results, folder: Path) -> list[Path]:
-    """Write every table in its three forms under ``folder``; return their paths."""
-    tables = [
-        accuracy_table(results),
-        *(metrics_table(results, d.name) for d in results.plan.datasets),
-        *(cost_table(results, d.name) for d in results.plan.datasets),
-    ]
-    written = []
-    for table in tables:
-        forms = (("csv", to_csv(table)), ("md", to_markdown(table)), ("tex", to_latex(table)))
-        for suffix, text in forms:
-            path = folder / f"{table.name}.{suffix}"
-            write_text(path, text)
-            written.append(path)
-    return written
+def _by_domain(datasets: Sequence[DatasetColumn]) -> list[DatasetColumn]:
+    """Data sets of a domain together, domains in the order in which they first appear."""
+    order = list(dict.fromkeys(d.domain for d in datasets))
+    return sorted(datasets, key=lambda d: order.index(d.domain))
 
 
-def to_csv(table: Table) -> str:
-    """Full precision; per column NAME its mean, NAME_std and NAME_seeds."""
+def _spans(datasets: Sequence[DatasetColumn]) -> list[tuple[str, int]]:
+    domains = [d.domain for d in datasets]
+    return [(domain, domains.count(domain)) for domain in dict.fromkeys(domains)]
+
+
+def _gaps(results: Results, datasets: Sequence[str]) -> dict[str, str]:
+    """By method that lacks runs on some of these data sets, why."""
+    found: dict[str, dict[str, None]] = {}
+    for (dataset, method, _), why in results.missing.items():
+        if dataset in datasets:
+            found.setdefault(method, {})[why] = None
+    return {method: " or ".join(reasons) for method, reasons in found.items()}
+
+
+def _table(
+    results: Results,
+    name: str,
+    caption: str,
+    columns: Sequence[Column],
+    spans: Sequence[tuple[str, int]] = (),
+) -> Table:
+    """Columns as cells, with what stands out, why cells are empty, and the CSV's numbers."""
+    methods = results.plan.blocks()
+    seeds = len(results.plan.seeds)
+    cells = pd.DataFrame({"Method": [m.heading for m in methods]})
+    best: set[Place] = set()
+    second: set[Place] = set()
+    marks: dict[Place, str] = {}
+    letters: dict[str, str] = {}
+    for at, column in enumerate(columns, start=1):
+        texts, shown = [], {}
+        for row, method in enumerate(methods):
+            text, mean = _cell(column, method, seeds)
+            why = column.missing.get(method.name)
+            if why is not None and mean is None:
+                marks[row, at] = letters.setdefault(why, ascii_lowercase[len(letters) % 26])
+            elif mean is not None and not method.block:
+                shown[row] = mean
+            texts.append(text)
+        # Two columns may have one title.
+        cells.insert(at, column.heading, texts, allow_duplicates=True)
+        if column.metric.best is not None:
+            first, next_best = ranked(shown, column.metric.best == "max")
+            best |= {(row, at) for row in first}
+            second |= {(row, at) for row in next_best}
+    rules = {row for row in range(1, len(methods)) if methods[row].block != methods[row - 1].block}
+    return Table(
+        name,
+        caption,
+        cells,
+        _numbers(results.plan, columns),
+        [*_notes(results.plan, cells), *(f"{letter}) {why}" for why, letter in letters.items())],
+        frozenset(best),
+        frozenset(second),
+        marks,
+        frozenset(rules),
+        list(spans),
+    )
+
+
+def _cell(column: Column, method: MethodRow, seeds: int) -> tuple[str, str | None]:
+    """The text of a cell, and its mean as written; a dash and None where no run has the number."""
+    metric = column.metric
+    if method.name not in column.values.index:
+        return NOTHING, None
+    mean, std, n = column.values.loc[method.name, ["mean", "std", "n"]]
+    if pd.isna(mean):
+        return NOTHING, None
+    if metric.truth:
+        return ("yes" if mean else "no"), None
+    shown = number(metric.factor * mean, metric.digits)
+    text = shown
+    if not pd.isna(std) and metric.digits:
+        deviation = number(metric.factor * std, metric.digits)
+        if not metric.constant or deviation.strip("0."):
+            text += f" ± {deviation}"
+    if n < seeds and method.name in column.missing:
+        text += f" (n = {int(n)})"
+    return text, shown
+
+
+def _numbers(plan: Plan, columns: Sequence[Column]) -> pd.DataFrame:
+    """Full precision, in the plan's order; per column NAME its mean, NAME_std and NAME_seeds."""
     frame = pd.DataFrame(
-        {
-            "method": [m.name for m in table.plan.methods],
-            "title": [m.title for m in table.plan.methods],
-        }
+        {"method": [m.name for m in plan.methods], "title": [m.title for m in plan.methods]}
     ).set_index("method", drop=False)
-    for column in table.columns:
+    for column in columns:
         values = column.values.reindex(frame.index)
         frame[column.name] = values["mean"]
         frame[f"{column.name}_std"] = values["std"]
-        frame[f"{column.name}_seeds"] = values["n"]
-    return frame.to_csv(index=False)
+        frame[f"{column.name}_seeds"] = values["n"].fillna(0).astype(int)
+    return frame.reset_index(drop=True)
 
 
-def to_markdown(table: Table) -> str:
-    """A pipe table with the caption above and the notes below."""
-
-    def cell(text: str, best: bool) -> str:
-        text = text.replace("-", "\u2212")
-        return f"**{text}**" if best else text
-
-    frame = _formatted(table, cell, escape_markdown, "±", "–")
-    body = frame.to_markdown(
-        index=False, disable_numparse=True, colalign=("left", *["right"] * len(table.columns))
-    )
-    notes = "\n".join(f"- {escape_markdown(note)}" for note in table.notes)
-    return f"**{escape_markdown(table.caption)}**\n\n{body}\n\n{notes}\n"
-
-
-def to_latex(table: Table) -> str:
-    """A float that needs the package booktabs alone."""
-
-    def cell(text: str, best: bool) -> str:
-        text = text.replace("-", "$-$")
-        return rf"\textbf{{{text}}}" if best else text
-
-    frame = _formatted(table, cell, escape_latex, r"$\pm$", "--")
-    body = frame.to_latex(
-        index=False, escape=False, column_format="l" + "r" * len(table.columns)
-    ).rstrip()
-    notes = "\n".join(rf"\par {escape_latex(note)}" for note in table.notes)
-    return (
-        "% needs \\usepackage{booktabs}\n"
-        "\\begin{table}[t]\n\\centering\n"
-        "\\small\n\\setlength{\\tabcolsep}{4pt}\n"
-        f"\\caption{{{escape_latex(table.caption)}}}\n"
-        f"\\label{{tab:{table.plan.name}-{table.name}}}\n"
-        f"{body}\n\n\\begin{{minipage}}{{\\linewidth}}\n\\footnotesize\n{notes}\n"
-        "\\end{minipage}\n\\end{table}\n"
-    )
-
-
-def escape_markdown(text: str) -> str:
-    """``text`` as Markdown prints it, in a pipe table or out of it."""
-    return re.sub(r"([\\|*_`$<>~])", r"\\\1", text)
-
-
-def escape_latex(text: str) -> str:
-    """``text`` as LaTeX prints it, its special characters and our marks included."""
-    return "".join(_LATEX.get(character, character) for character in text)
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "†": r"$\dagger$",
-    "\u00a0": "~",
-    "–": "--",
-    "α": r"$\alpha$",
-    "β": r"$\beta$",
-    "λ": r"$\lambda$",
-}
-
-
-def _formatted(
-    table: Table,
-    cell: Callable[[str, bool], str],
-    escape: Callable[[str], str],
-    plus_minus: str,
-    nothing: str,
-) -> pd.DataFrame:
-    """The table as text: ``cell(text, best)`` dresses a number, ``escape`` a heading."""
-    frame = pd.DataFrame({escape("Method"): [escape(m.heading) for m in table.plan.methods]})
-    for column in table.columns:
-        best = _best(table.plan, column)
-        texts = []
-        for method in table.plan.methods:
-            mean, std = column.values.loc[method.name, ["mean", "std"]]
-            if pd.isna(mean):
-                texts.append(nothing)
-                continue
-            if column.metric.truth:
-                texts.append("yes" if mean else "no")
-                continue
-            text = _number(mean, column.metric.digits)
-            if not pd.isna(std) and column.metric.digits:
-                text += f" {plus_minus} {_number(std, column.metric.digits)}"
-            texts.append(cell(text, method.name in best))
-        frame[escape(column.heading)] = texts
-    return frame
-
-
-def _number(value: float, digits: int) -> str:
-    text = f"{value:.{digits}f}" if digits else f"{value:,.0f}"
-    return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
-
-
-def _best(plan: Plan, column: Column) -> set[str]:
-    """Names of the methods whose mean, as written, is the best of the column."""
-    rivals = [m.name for m in plan.methods if not m.bound]
-    means = column.values["mean"].reindex(rivals).dropna().round(column.metric.digits)
-    if column.metric.best is None or len(means) < 2:
-        return set()
-    target = means.max() if column.metric.best == "max" else means.min()
-    return set(means.index[means == target])
-
-
-def _common_notes(plan: Plan) -> list[str]:
+def _notes(plan: Plan, cells: pd.DataFrame) -> list[str]:
     seeds = ", ".join(map(str, plan.seeds))
-    if len(plan.seeds) > 1:
-        spread = f"Mean ± sample standard deviation over {len(plan.seeds)} seeds ({seeds})"
+    if any("±" in text for column in cells.to_numpy().T[1:] for text in column):
+        said = f"Mean ± sample standard deviation over {len(plan.seeds)} seeds ({seeds})."
+    elif len(plan.seeds) > 1:
+        said = f"Mean over {len(plan.seeds)} seeds ({seeds})."
     else:
-        spread = f"One seed ({seeds}), so no deviation is given"
-    notes = [f"{spread}; bold: best of the column, bounds left aside."]
+        said = f"One seed ({seeds}), so no deviation is given."
+    notes = [said]
     if any(m.rehearsal for m in plan.methods):
         notes.append("† keeps images of past tasks.")
-    notes += [f"{m.title}: {m.description}" for m in plan.methods]
-    return notes + list(plan.notes)
+    return notes
+
+
+def appendix(plan: Plan) -> list[tuple[str, list[str]]]:
+    """What the tables leave out: titles and their sentences."""
+    return [
+        ("Columns", [metric.definition for metric in (*ACCURACIES, *COSTS)]),
+        ("Methods", [f"{m.title}: {m.description}" for m in plan.blocks()]),
+        *([("Settings", list(plan.notes))] if plan.notes else []),
+    ]
+
+
+def write_appendix(plan: Plan, folder: Path) -> list[Path]:
+    """Write ``appendix.md`` and ``appendix.tex``; return their paths."""
+    parts = appendix(plan)
+    markdown = [f"# {escape_markdown(plan.title)}: columns, methods, settings"]
+    latex = []
+    for title, sentences in parts:
+        markdown.append(f"## {title}")
+        markdown.append("\n".join(f"- {escape_markdown(line)}" for line in sentences))
+        items = "\n".join(rf"\item {escape_latex(line)}" for line in sentences)
+        latex.append(f"\\paragraph{{{title}}}\n\\begin{{itemize}}\n{items}\n\\end{{itemize}}")
+    body = "\n".join(latex) + "\n"
+    texts = {"md": "\n\n".join(markdown) + "\n", "tex": latex_letters(body) + body}
+    paths = []
+    for suffix, text in texts.items():
+        paths.append(folder / f"{APPENDIX}.{suffix}")
+        write_text(paths[-1], text)
+    return paths
+
+
+TABLES: dict[str, Callable[[Results, str], Table]] = {"metrics": metrics_table, "cost": cost_table}
+
+
+def write_tables(results: Results, folder: Path) -> list[Path]:
+    """Write every table in its forms, and the appendix, under ``folder``; return their paths."""
+    tables = [accuracy_table(results)]
+    tables += [make(results, d.name) for make in TABLES.values() for d in results.plan.datasets]
+    written = [path for t in tables for path in write_table(t, folder, results.plan.name)]
+    return [*written, *write_appendix(results.plan, folder)]

@@ -7,28 +7,18 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from starprompt.analysis import runs
 from starprompt.analysis.results import RunFiles
 
 LEVEL = 0.95
 
 
-def run_row(run: RunFiles) -> dict[str, float | int | str | None]:
-    """One run's metrics (percent) and cost, by the columns of ``runs.csv``."""
-    record = run.record
-    tasks = len(record.times)
-    found = run.diagnostics(tasks - 1)
-    return {
-        **record.metrics.model_dump(),
-        "train_seconds_a_task": sum(time.train for time in record.times) / tasks,
-        "end_seconds_a_task": sum(time.end for time in record.times) / tasks,
-        "peak_memory_mb": record.peak_memory_bytes / 1e6,
-        "trained_parameters": record.parameters.get("trained", 0),
-        "stored_numbers": record.parameters.get("stored", 0),
-        "test_operations": record.parameters.get("operations"),
-        "train_operations": float(found["train_operations"])
-        if "train_operations" in found
-        else None,
-    }
+def run_row(run: RunFiles) -> dict[str, float | int | None]:
+    """One run's metrics (percent) and cost, by the columns of ``runs.csv``: those of
+    :mod:`starprompt.analysis.runs`, and the operations of a training step, an image."""
+    found = run.diagnostics(len(run.record.times) - 1)
+    counted = float(found["train_operations"]) if "train_operations" in found else None
+    return {**runs.run_row(run.record), "train_operations": counted}
 
 
 def convergence(run: RunFiles) -> pd.DataFrame:

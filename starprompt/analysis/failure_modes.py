@@ -1,4 +1,4 @@
-"""Failure signatures of one task, measured while a run learns. Their names and thresholds stand in
+"""Failure modes of one task, measured while a run learns. Their names and thresholds stand in
 ``starprompt/config/thresholds.py``."""
 
 from collections.abc import Mapping

@@ -85,7 +85,7 @@ class Config(_Model):
         default=None, ge=1, description="longest time limit that the cluster allows, minutes"
     )
     signatures: Thresholds = Field(
-        default=Thresholds(), description="from where on a run shows a failure signature"
+        default=Thresholds(), description="from where on a run shows a failure mode"
     )
 
     @field_validator("datasets", "methods", "ablations", "seeds")

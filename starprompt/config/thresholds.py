@@ -1,10 +1,12 @@
-"""Failure signatures of prompting with replay: what is watched, and from where on it is a failure.
+"""Failure modes of prompting with replay: what is watched, and from where on it is a failure.
 
-A leaf: configuration, runner and analyses all speak of the same few numbers. How they are
-measured stands in ``starprompt/analysis/failure_modes.py``.
+The one judge of thresholds: configuration, runner, analyses, tables and figures ask here. How each
+failure mode is measured stands in ``starprompt/analysis/failure_modes.py``. Files and columns on
+disk call a failure mode ``signature``.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,7 +14,7 @@ Values = Mapping[str, float]
 
 
 class Thresholds(BaseModel):
-    """From where on a run shows a signature; all are shares or ratios without a unit.
+    """From where on a run shows a failure mode; all are shares or ratios without a unit.
 
     The defaults are conventions, not laws: each marks where what is measured is about as bad as
     having no prompt choice, no backbone or no memory would be.
@@ -57,7 +59,7 @@ class Thresholds(BaseModel):
     )
 
 
-#: signatures that are shown by low values; all others by high ones
+#: failure modes that low values show; high values show all others
 LOW = ("variance_collapse", "rank_collapse")
 SENTENCES = {
     "selection_confusion": "{value:.0%} of the old tasks' images choose a newer task's prompt",
@@ -70,25 +72,46 @@ SENTENCES = {
 }
 
 
+def sign(name: str) -> str:
+    """How a value that shows the failure mode ``name`` compares with its threshold."""
+    return "≤" if name in LOW else "≥"
+
+
 def is_shown(name: str, value: float, thresholds: Thresholds) -> bool:
-    """Whether ``value`` of the signature ``name`` has reached its threshold."""
+    """Whether ``value`` of the failure mode ``name`` has reached its threshold."""
     threshold = getattr(thresholds, name)
     return value <= threshold if name in LOW else value >= threshold
 
 
+def strength(name: str, value: float, threshold: float) -> float:
+    """How far ``value`` has gone towards its threshold: 1 at it, more beyond; both at least 0."""
+    over, under = (threshold, value) if name in LOW else (value, threshold)
+    if under == 0:
+        return math.inf if over > 0 else 1.0
+    return over / under
+
+
+def worst_of(name: str, values: Iterable[float]) -> float:
+    """The worst of some values of the failure mode ``name``; NaN where there is none."""
+    known = [float(value) for value in values if not math.isnan(value)]
+    if not known:
+        return math.nan
+    return min(known) if name in LOW else max(known)
+
+
 def worst(by_task: Sequence[Values]) -> dict[str, tuple[int, float]]:
-    """By signature, the task (from 0) after which it was worst and its value there."""
+    """By failure mode, the task (from 0) after which it was worst and its value there."""
     found: dict[str, tuple[int, float]] = {}
-    for task, values in enumerate(by_task):
-        for name, value in values.items():
-            sign = -1 if name in LOW else 1
-            if name not in found or sign * value > sign * found[name][1]:
-                found[name] = (task, value)
+    for name in dict.fromkeys(name for values in by_task for name in values):
+        known = {task: values[name] for task, values in enumerate(by_task) if name in values}
+        value = worst_of(name, known.values())
+        if not math.isnan(value):
+            found[name] = (next(task for task, one in known.items() if one == value), value)
     return found
 
 
 def shown(by_task: Sequence[Values], thresholds: Thresholds) -> list[str]:
-    """One sentence for each signature that a run shows, at its worst task."""
+    """One sentence for each failure mode that a run shows, at its worst task."""
     return [
         f"after task {task + 1} {sentence(name, value, thresholds)}"
         for name, (task, value) in worst(by_task).items()
@@ -97,6 +120,6 @@ def shown(by_task: Sequence[Values], thresholds: Thresholds) -> list[str]:
 
 
 def sentence(name: str, value: float, thresholds: Thresholds) -> str:
-    """What a value of the signature ``name`` says, with its threshold."""
+    """What a value of the failure mode ``name`` says, with its threshold."""
     said = SENTENCES[name].format(value=value)
     return f"{said} ({name}, threshold {getattr(thresholds, name):g})"

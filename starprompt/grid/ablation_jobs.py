@@ -82,8 +82,8 @@ def figures(grid: Grid) -> dict[str, list[str]]:
 
 
 def findings(grid: Grid) -> str:
-    """The page of findings, which is part of the documentation."""
-    return f"docs/findings-{grid.config.name}.md"
+    """The page of findings."""
+    return str(grid.results / "ablations" / "findings.md")
 
 
 def analysis_depends(grid: Grid, dataset: str) -> dict[str, object]:

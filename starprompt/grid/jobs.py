@@ -27,7 +27,11 @@ from starprompt.record.run_files import RUN_FILES, run_folder
 
 FIGURE_KINDS = ("curves", "task-accuracy", "task-selection", "class-selection", "prompt-use")
 TABLE_KINDS = ("metrics", "cost")
-TABLE_FORMS = ("csv", "md", "tex")
+TABLE_FORMS = ("csv", "md", "tex", "html")
+#: definitions and descriptions that the tables leave out
+APPENDIX_FORMS = ("md", "tex")
+#: what a comparison writes of each data set
+COMPARISON = ("comparison", "errors", "prompt-choices", "missing")
 FIGURE_FORMS = ("pdf", "png")
 
 
@@ -295,7 +299,14 @@ class Grid:
         """Paths of the tables, by kind."""
         names = {"accuracy": ["accuracy"]}
         names |= {kind: [f"{kind}-{d}" for d in self.datasets] for kind in TABLE_KINDS}
-        return self._files("tables", names, TABLE_FORMS)
+        appendix = self._files("tables", {"appendix": ["appendix"]}, APPENDIX_FORMS)
+        return self._files("tables", names, TABLE_FORMS) | appendix
+
+    def comparison(self) -> list[str]:
+        """Paths of the comparison: its tables of every data set, and the page of findings."""
+        folder = self.results / "analysis"
+        tables = [str(folder / d / f"{name}.csv") for d in self.datasets for name in COMPARISON]
+        return [*tables, str(self.results / "findings.md")]
 
     def figures(self) -> dict[str, list[str]]:
         """Paths of the figures, by kind."""

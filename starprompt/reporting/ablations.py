@@ -1,17 +1,21 @@
 """From an experiment's runs to its analyses, and from those to tables, figures and findings."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starprompt.config.experiment import FULL_METHOD, RESULTS, Config, load_config
+from starprompt.data.registry import load_dataset_spec
 from starprompt.errors import UserError, unknown_name
+from starprompt.files import digest_of
 from starprompt.grid.ablation_jobs import analysed_methods, zero_shot_method
+from starprompt.grid.jobs import Grid
 from starprompt.reporting.plan import make_plan
 
 if TYPE_CHECKING:
     from paper_figures.analyses import Analyses
 
-DOCS = Path("docs")
+PAGE = "findings.md"
 
 
 def make_analysis(config_path: Path, dataset: str, results: Path = RESULTS) -> list[Path]:
@@ -35,10 +39,13 @@ def make_analysis(config_path: Path, dataset: str, results: Path = RESULTS) -> l
     return write_tables(tables, results / config.name / "analysis" / dataset)
 
 
-def make_ablations(config_path: Path, results: Path = RESULTS, docs: Path = DOCS) -> list[Path]:
-    """Write the tables, figures and findings of an experiment's ablations; return their paths."""
+def make_ablations(config_path: Path, results: Path = RESULTS) -> list[Path]:
+    """Write tables, figures and findings of an experiment's ablations; return their paths.
+
+    All of it stands under ``results/<name>/ablations``. Raises :class:`UserError` when an analysis
+    is missing or damaged.
+    """
     from paper_figures.figures.ablations import write_ablation_figures
-    from paper_figures.pages.findings import write_findings
     from paper_figures.tables.ablations import write_ablation_tables
 
     config = _with_ablations(config_path)
@@ -47,8 +54,24 @@ def make_ablations(config_path: Path, results: Path = RESULTS, docs: Path = DOCS
     return [
         *write_ablation_tables(analyses, folder / "tables"),
         *write_ablation_figures(analyses, folder / "figures"),
-        write_findings(analyses, docs / f"findings-{config.name}.md", limits(config)),
+        write_page(config, analyses, folder / PAGE),
     ]
+
+
+def write_page(config: Config, analyses: "Analyses", page: Path) -> Path:
+    """Write the findings from the analyses; ``page`` is the file."""
+    from paper_figures.collect import collect
+    from paper_figures.pages.findings import write_findings
+    from paper_figures.provenance import provenance
+
+    made_from = provenance(collect(analyses.plan), depends(config, analysed_methods(config)))
+    return write_findings(analyses, page, limits(config), made_from)
+
+
+def depends(config: Config, methods: Sequence[str]) -> dict[str, str]:
+    """By method, the digest of what its runs depend on: learner, hyperparameters, data, weights."""
+    grid = Grid(config)
+    return {m: digest_of([grid.run_depends(d, m) for d in config.datasets]) for m in methods}
 
 
 def open_analyses(config: Config, results: Path = RESULTS) -> "Analyses":
@@ -76,12 +99,12 @@ def reach(config: Config) -> list[str]:
         "intervals over so few runs are wide, and differences of a point or two mean nothing.",
     ]
     if config.backbones.clip == "tiny" or config.backbones.vit == "tiny":
+        titles = [load_dataset_spec(dataset).title for dataset in config.datasets]
         said.insert(
             0,
             "The backbones are tiny (a few hundred thousand parameters, trained on rendered "
-            "glyphs) and the images are handwritten digits. What holds here need not hold for "
-            "CLIP ViT-L/14, ViT-B/16 and photographs; the same page for those comes from "
-            "config/paper.yaml.",
+            f"glyphs). What holds here, on {' and '.join(titles)}, need not hold for CLIP "
+            "ViT-L/14 and ViT-B/16; the same page for those comes from config/paper.yaml.",
         )
     return said
 

@@ -1,6 +1,5 @@
-"""From an experiment's runs to a page of how its methods compare."""
+"""From an experiment's runs to the comparison of its methods: tables, and a page of findings."""
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,49 +7,77 @@ from starprompt.config.experiment import RESULTS, Config, load_config
 from starprompt.config.methods import load_method
 from starprompt.config.tuned import kept_search
 from starprompt.data.registry import load_dataset_spec
-from starprompt.files import atomic_path
-from starprompt.reporting.ablations import reach
+from starprompt.reporting.ablations import depends, reach
 from starprompt.reporting.method_pages import shown_range, shown_value
-from starprompt.reporting.plan import make_plan
+from starprompt.reporting.plan import finished_runs
 
 if TYPE_CHECKING:
-    from paper_figures.tables.text import TextTable
+    from paper_figures.collect import Results
+    from paper_figures.tables.table import Table
 
-DOCS = Path("docs")
 FIGURE = "prompt-use"
+PAGE = "findings.md"
 
 
-def make_comparison(config_path: Path, results: Path = RESULTS, docs: Path = DOCS) -> list[Path]:
-    """Write ``findings-NAME.md`` under ``docs``, with the figures of prompt use that exist.
+def make_comparison(config_path: Path, results: Path = RESULTS) -> list[Path]:
+    """Measure the finished runs, write ``results/<name>/analysis/<dataset>/*.csv`` and the page.
 
-    Raises :class:`UserError` when runs are missing (they are listed) or a file is damaged.
+    The page is ``results/<name>/findings.md`` and shows the figures of prompt use that exist.
+    Raises :class:`UserError` when no run has finished or a file is damaged.
     """
-    from paper_figures.collect import collect
-    from paper_figures.pages.comparison import write_comparison
-
     config = load_config(config_path)
-    figures = {}
-    for dataset in config.datasets:
-        figure = results / config.name / "figures" / f"{FIGURE}-{dataset}.png"
-        if figure.exists():
-            figures[dataset] = docs / "images" / f"{config.name}-{FIGURE}-{dataset}.png"
-            with atomic_path(figures[dataset]) as part:
-                shutil.copyfile(figure, part)
-    page = write_comparison(
-        collect(make_plan(config)),
-        docs / f"findings-{config.name}.md",
-        reach(config),
-        searches_table(config),
-        {dataset: str(path.relative_to(docs)) for dataset, path in figures.items()},
+    found = finished_runs(config)
+    folder = results / config.name
+    written = _measure(found, folder / "analysis")
+    figures = {
+        dataset: f"figures/{FIGURE}-{dataset}.png"
+        for dataset in config.datasets
+        if (folder / "figures" / f"{FIGURE}-{dataset}.png").exists()
+    }
+    return [*written, write_page(config, found, folder / PAGE, figures, results)]
+
+
+def _measure(found: "Results", folder: Path) -> list[Path]:
+    """One folder of CSV files a data set; returns their paths."""
+    import pandas as pd
+
+    from starprompt.analysis.comparison import compare_runs
+    from starprompt.analysis.report import write_tables
+
+    written = []
+    for dataset in found.plan.datasets:
+        folders = {
+            (method, seed): found.plan.run_folder(of, method, seed)
+            for of, method, seed in found.records
+            if of == dataset.name
+        }
+        gaps = [(m, s, why) for (of, m, s), why in found.missing.items() if of == dataset.name]
+        tables = compare_runs(folders)
+        tables["missing"] = pd.DataFrame(gaps, columns=["method", "seed", "why"])
+        written += write_tables(tables, folder / dataset.name)
+    return written
+
+
+def write_page(
+    config: Config, found: "Results", page: Path, figures: dict[str, str], results: Path = RESULTS
+) -> Path:
+    """Write the page from the comparison's tables; ``figures`` by data set, as it links to them."""
+    from paper_figures.analyses import Analyses
+    from paper_figures.pages.comparison import write_comparison
+    from paper_figures.provenance import provenance
+
+    analyses = Analyses(found.plan, "", results / config.name / "analysis", "compare")
+    made_from = provenance(found, depends(config, config.methods))
+    return write_comparison(
+        analyses, page, reach(config), searches_table(config), figures, made_from
     )
-    return [page, *figures.values()]
 
 
-def searches_table(config: Config) -> "TextTable | None":
+def searches_table(config: Config) -> "Table | None":
     """What kept searches tried and found, one row a data set and method; None without any."""
     import pandas as pd
 
-    from paper_figures.tables.text import TextTable, number
+    from paper_figures.tables.table import Table, number
 
     rows, how, several = [], set(), len(config.datasets) > 1
     for dataset in config.datasets:
@@ -79,4 +106,4 @@ def searches_table(config: Config) -> "TextTable | None":
         for budget, tasks, share, seed in sorted(how)
     ]
     cells = pd.DataFrame(rows)
-    return TextTable("searches", "Searches for hyperparameters.", cells, cells, notes)
+    return Table("searches", "Searches for hyperparameters.", cells, cells, notes)

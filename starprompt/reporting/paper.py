@@ -6,31 +6,31 @@ The drawing libraries are imported only when something is drawn.
 from pathlib import Path
 
 from starprompt.config.experiment import RESULTS, load_config
-from starprompt.reporting.plan import make_plan
+from starprompt.reporting.plan import finished_runs
 
 
 def make_tables(config_path: Path, results: Path = RESULTS) -> list[Path]:
     """Write all tables of an experiment under ``results/<name>/tables``; return their paths.
 
-    Raises :class:`UserError` when runs are missing (they are listed) or a file is damaged.
+    Missing runs leave dashes with a footnote. Raises :class:`UserError` when no run has finished or
+    a file is damaged.
     """
-    from paper_figures.collect import collect
     from paper_figures.tables.paper import write_tables
 
-    plan = make_plan(load_config(config_path))
-    return write_tables(collect(plan), _without_remains(results / plan.name / "tables"))
+    found = finished_runs(load_config(config_path))
+    return write_tables(found, _without_remains(results / found.plan.name / "tables"))
 
 
 def make_figures(config_path: Path, results: Path = RESULTS) -> list[Path]:
     """Draw all figures of an experiment under ``results/<name>/figures``; return their paths.
 
-    Raises :class:`UserError` when runs are missing (they are listed) or a file is damaged.
+    Missing runs are left out. Raises :class:`UserError` when no run has finished or a file is
+    damaged.
     """
-    from paper_figures.collect import collect
     from paper_figures.figures.paper import write_figures
 
-    plan = make_plan(load_config(config_path))
-    return write_figures(collect(plan), _without_remains(results / plan.name / "figures"))
+    found = finished_runs(load_config(config_path))
+    return write_figures(found, _without_remains(results / found.plan.name / "figures"))
 
 
 def _without_remains(folder: Path) -> Path:

@@ -9,9 +9,20 @@ from starprompt.config.experiment import Config
 from starprompt.config.methods import MethodSpec, load_method
 from starprompt.config.tuned import Searched, kept_search
 from starprompt.data.registry import load_dataset_spec
+from starprompt.grid.ablation_jobs import ZERO_SHOT
+from starprompt.grid.status import RunStatus, experiment_status
+from starprompt.record.run_files import has_all_files
 
 if TYPE_CHECKING:
+    from paper_figures.collect import Results
     from paper_figures.plan import MethodRow, Plan
+
+#: the paper's two groups of data sets; any other data set stands in none
+NATURAL, SPECIALISED = "Natural images", "Specialised images"
+DOMAINS = {
+    **dict.fromkeys(("imagenet-r", "cifar100", "cars196", "cub200"), NATURAL),
+    **dict.fromkeys(("eurosat", "resisc45", "cropdisease", "isic", "chestx"), SPECIALISED),
+}
 
 
 def make_plan(config: Config) -> "Plan":
@@ -25,11 +36,36 @@ def make_plan(config: Config) -> "Plan":
         runs=config.runs_folder,
         methods=tuple(_row(load_method(name)) for name in config.methods),
         datasets=tuple(
-            DatasetColumn(name, load_dataset_spec(name).title) for name in config.datasets
+            DatasetColumn(name, load_dataset_spec(name).title, DOMAINS.get(name, ""))
+            for name in config.datasets
         ),
         seeds=tuple(config.seeds),
         notes=(f"Backbones: ViT {names.vit}; CLIP {names.clip}.", *_tuning_notes(config)),
     )
+
+
+def finished_runs(config: Config) -> "Results":
+    """All finished runs of an experiment, and why the others are missing.
+
+    Raises :class:`UserError` when no run has finished or a record is damaged.
+    """
+    from paper_figures.collect import collect
+
+    plan = make_plan(config)
+    if all(has_all_files(config.run_folder(run)) for run in config.runs()):
+        return collect(plan)
+    return collect(
+        plan,
+        {(s.run.dataset, s.run.method, s.run.seed): _why(s) for s in experiment_status(config)},
+    )
+
+
+def _why(status: RunStatus) -> str:
+    """Why a run has no record, as a table's footnote says it."""
+    if status.state == "failed":
+        said = " ".join(status.last_lines).lower()
+        return "diverged" if "diverged" in said else "failed"
+    return {"running": "running", "started": "not finished"}.get(status.state, "not run")
 
 
 def _tuning_notes(config: Config) -> list[str]:
@@ -48,19 +84,31 @@ def _tuning_notes(config: Config) -> list[str]:
 
 
 def _search_notes(dataset: str, methods: list[MethodSpec]) -> list[str]:
-    """What was tuned, and on what: searches of one kind in one sentence; then who was not."""
+    """What was tuned, and on what: kept searches of one kind in one sentence; then the rest.
+
+    A method whose values are said to be chosen by a search that was not kept is no method that was
+    not searched: the note says which is which.
+    """
     title = load_dataset_spec(dataset).title
     searched: dict[str, list[str]] = {}
-    others = []
+    unkept, others = [], []
     for spec in methods:
-        if (found := kept_search(dataset, spec.name)) is None:
-            others.append(spec.title)
-        else:
+        if (found := kept_search(dataset, spec.name)) is not None:
             searched.setdefault(_how(found), []).append(f"{spec.title} ({', '.join(found.best)})")
+        elif _SEARCHED in spec.sources.get(dataset, ""):
+            unkept.append(spec.title)
+        else:
+            others.append(spec.title)
     notes = [f"Searched on {title}, {how}: {'; '.join(who)}." for how, who in searched.items()]
+    if unkept:
+        notes.append(f"Searched on {title}, trials not kept: {', '.join(unkept)}.")
     if notes and others:
         notes.append(f"Not searched on {title}: {', '.join(others)}.")
     return notes
+
+
+#: how a method's YAML says that a value is from a search
+_SEARCHED = "starprompt tune"
 
 
 def _how(found: Searched) -> str:
@@ -78,6 +126,7 @@ def _row(spec: MethodSpec) -> "MethodRow":
         title=spec.title,
         description=spec.description,
         bound=spec.group == "bound",
+        zero_shot=spec.name.startswith(ZERO_SHOT),
         rehearsal=spec.rehearsal,
         group=spec.group,
     )

@@ -1,4 +1,4 @@
-"""Watches a run for failure signatures: hands the runner's tensors to the analyses as arrays."""
+"""Watches a run for failure modes: hands the runner's tensors to the analyses as arrays."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ class SignatureWatch:
         diagnostics: Mapping[str, Tensor],
         state: Mapping[str, Tensor],
     ) -> dict[str, float]:
-        """Signatures of this task by name; those that the method can't show are left out."""
+        """Failure modes of this task by name; those that the method can't show are left out."""
         # Left alone, BLAS takes every core for these small matrices and waits for its own threads.
         with threadpool_limits(torch.get_num_threads()):
             found = self._measured(task, evaluation, diagnostics, state)
@@ -79,7 +79,7 @@ class SignatureWatch:
         return found
 
     def summary(self, by_task: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-        """For the record: the numbers of all tasks, and sentences for the signatures shown."""
+        """For the record: the numbers of all tasks, and sentences for the failure modes shown."""
         if not any(by_task):
             return {}
         return {

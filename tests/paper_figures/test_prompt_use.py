@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paper_figures.collect import collect
-from paper_figures.figures import prompt_use, selection
+from paper_figures.figures import prompt_use
 from paper_figures.style import paper_style
+from starprompt.analysis import prompt_choices
 from starprompt.record.record import SELECTION_COLUMNS
 from tests.helpers import fake_results
 
@@ -32,10 +33,10 @@ def test_a_classs_or_a_tasks_own_prompt_belongs_to_its_task() -> None:
             {"true_class": 2, "chosen_task": 1, "prompt": 1, "after_task": 1},
         ]
     )
-    found = selection.with_tasks(rows, TASK_OF_CLASS)
+    found = prompt_choices.with_tasks(rows, TASK_OF_CLASS)
     assert found["true_task"].tolist() == [0, 1]
     assert found["prompt_task"].tolist() == [1, 1]
-    assert selection.selected_tasks(found, 2).tolist() == [[0, 1], [0, 1]]
+    assert prompt_choices.selected_tasks(found, 2).tolist() == [[0, 1], [0, 1]]
 
 
 def test_a_shared_prompt_belongs_to_the_task_that_chose_it_most_when_it_was_new() -> None:
@@ -52,10 +53,10 @@ def test_a_shared_prompt_belongs_to_the_task_that_chose_it_most_when_it_was_new(
             *row(1, 1, 7, 1),  # 7 was nobody's when new: it is task 0's, who chooses it last
         ]
     )
-    found = selection.with_tasks(rows, TASK_OF_CLASS)
+    found = prompt_choices.with_tasks(rows, TASK_OF_CLASS)
     home = found.groupby("prompt")["prompt_task"].unique().map(list).to_dict()
     assert home == {5: [0], 6: [1], 7: [0]}
-    assert selection.selected_tasks(found, 2).tolist() == [[1, 20], [1, 3]]
+    assert prompt_choices.selected_tasks(found, 2).tolist() == [[1, 20], [1, 3]]
 
 
 def test_weights_count_and_layers_keep_their_own_prompts() -> None:
@@ -66,9 +67,9 @@ def test_weights_count_and_layers_keep_their_own_prompts() -> None:
             {"true_class": 0, "layer": 1, "prompt": 0, "chosen_task": 0, "weight": 1.0},
         ]
     )
-    found = selection.with_tasks(rows, TASK_OF_CLASS)
-    assert selection.selected_tasks(found, 2).tolist() == [[1.25, 0.75], [0, 0]]
-    number = prompt_use.effective_prompts(found, 2)
+    found = prompt_choices.with_tasks(rows, TASK_OF_CLASS)
+    assert prompt_choices.selected_tasks(found, 2).tolist() == [[1.25, 0.75], [0, 0]]
+    number = prompt_choices.effective_prompts(found, 2)
     entropy = -(0.25 * np.log(0.25) + 0.75 * np.log(0.75))
     assert number[0] == pytest.approx((np.exp(entropy) + 1) / 2)
     assert np.isnan(number[1])
@@ -77,8 +78,8 @@ def test_weights_count_and_layers_keep_their_own_prompts() -> None:
 @given(st.integers(1, 9), st.integers(1, 5))
 def test_equally_used_prompts_are_counted(prompts: int, times: int) -> None:
     rows = choices([{"true_class": 2, "prompt": p} for p in range(prompts)] * times)
-    found = selection.with_tasks(rows, TASK_OF_CLASS)
-    assert prompt_use.effective_prompts(found, 2)[1] == pytest.approx(prompts)
+    found = prompt_choices.with_tasks(rows, TASK_OF_CLASS)
+    assert prompt_choices.effective_prompts(found, 2)[1] == pytest.approx(prompts)
 
 
 def test_the_figure_shows_every_method_that_chooses(tmp_path: Path) -> None:

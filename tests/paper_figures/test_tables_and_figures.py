@@ -18,6 +18,9 @@ from paper_figures.figures.paper import KINDS, write_figures
 from paper_figures.plan import Plan
 from paper_figures.style import paper_style
 from paper_figures.tables import paper as tables
+from paper_figures.tables.escape import escape_latex
+from paper_figures.tables.forms import to_csv, to_latex, to_markdown
+from starprompt.analysis import prompt_choices
 from starprompt.errors import UserError
 from starprompt.record.record import read_record, write_record
 from tests.helpers import fake_results
@@ -45,7 +48,7 @@ def set_accuracy(plan: Plan, dataset: str, method: str, seed: int, value: float)
 
 
 def test_the_csv_holds_mean_and_sample_deviation(results: Results) -> None:
-    frame = pd.read_csv(io.StringIO(tables.to_csv(tables.accuracy_table(results))))
+    frame = pd.read_csv(io.StringIO(to_csv(tables.accuracy_table(results))))
     assert list(frame["method"]) == [m.name for m in results.plan.methods]
     for row in frame.to_dict("records"):
         values = [
@@ -63,16 +66,16 @@ def test_the_average_deviates_as_the_seeds_averages_do(tmp_path: Path) -> None:
     for seed, first, second in [(1993, 50.0, 70.0), (1996, 70.0, 50.0)]:
         set_accuracy(plan, "set-0", "method-0", seed, first)
         set_accuracy(plan, "set-1", "method-0", seed, second)
-    average = tables.accuracy_table(collect(plan)).columns[-1]
-    assert average.values.loc["method-0", "mean"] == 60
-    assert average.values.loc["method-0", "std"] == 0
+    average = tables.accuracy_table(collect(plan)).numbers.set_index("method").loc["method-0"]
+    assert average["average"] == 60
+    assert average["average_std"] == 0
 
 
 def test_one_data_set_has_no_average_and_one_seed_no_deviation(tmp_path: Path) -> None:
     plan = small(tmp_path, methods=2, datasets=1, seeds=1)
     table = tables.accuracy_table(collect(plan))
-    assert [column.name for column in table.columns] == ["set-0"]
-    body = tables.to_markdown(table).split("\n- ")[0]
+    assert list(table.cells.columns) == ["Method", "Data set 0"]
+    body = to_markdown(table).split("\n- ")[0]
     assert "±" not in body and "nan" not in body.lower()
 
 
@@ -81,7 +84,7 @@ def test_bold_is_the_best_but_no_bound(tmp_path: Path) -> None:
     for method, value in [("method-0", 80.001), ("method-1", 80.004), ("method-2", 79.0)]:
         set_accuracy(plan, "set-0", method, 1993, value)
     set_accuracy(plan, "set-0", "joint", 1993, 99.0)
-    text = tables.to_markdown(tables.accuracy_table(collect(plan)))
+    text = to_markdown(tables.accuracy_table(collect(plan)))
     assert re.findall(r"\*\*([\d.]+)\*\*", text) == ["80.00", "80.00"]  # equal as written
 
 
@@ -92,7 +95,7 @@ def test_the_least_forgetting_is_the_best(tmp_path: Path) -> None:
         record = read_record(path)
         record.metrics.forgetting = value
         write_record(path, record)
-    text = tables.to_markdown(tables.metrics_table(collect(plan), "set-0"))
+    text = to_markdown(tables.metrics_table(collect(plan), "set-0"))
     assert "**2.00**" in text and "**4.00**" not in text
     assert "–" in text  # the joint method has no forgetting
 
@@ -101,45 +104,69 @@ def test_latex_has_as_many_cells_as_columns_and_no_bare_special_character(
     results: Results,
 ) -> None:
     for table in (tables.accuracy_table(results), tables.cost_table(results, "set-0")):
-        text = tables.to_latex(table)
+        text = to_latex(table, "label")
         assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1] * 3
         body = text.split(r"\midrule")[1].split(r"\bottomrule")[0]
         rows = [row for row in body.split("\\\\\n") if row.strip()]
         assert len(rows) == len(results.plan.methods)
         for row in rows:
-            assert len(re.findall(r"(?<!\\)&", row)) == len(table.columns)
+            assert len(re.findall(r"(?<!\\)&", row)) == len(table.cells.columns) - 1
         assert not re.search(r"(?<!\\)[%#_]", text.removeprefix("% needs"))
         assert text.count("{") == text.count("}")
 
 
 @given(st.text())
 def test_escaped_latex_has_no_bare_special_character(text: str) -> None:
-    bare = re.sub(r"\\(text\w+\{\}|[&%$#_{}])|\$\\\w+\$", "", tables.escape_latex(text))
+    bare = re.sub(r"\\(text\w+\{\}|[&%$#_{}])|\$\\\w+\$", "", escape_latex(text))
     assert not re.search(r"[&%$#_{}^\\]", bare)
 
 
-def test_footnotes_say_how_many_seeds_and_what_each_method_is(results: Results) -> None:
-    text = tables.to_markdown(tables.accuracy_table(results))
+def test_footnotes_are_short_and_the_appendix_says_what_each_method_is(
+    results: Results, tmp_path: Path
+) -> None:
+    text = to_markdown(tables.accuracy_table(results))
     assert "over 3 seeds (1993, 1996, 1997)" in text
     assert "DER++ (500 stored images)\u00a0†" in text and "† keeps images" in text
+    assert len(text.split("\n- ")) == 4
+    said = "".join(path.read_text() for path in tables.write_appendix(results.plan, tmp_path))
     for method in results.plan.methods:
-        assert method.description in text
+        assert method.description not in text
+        assert said.count(method.description) == 2
 
 
-def test_missing_runs_are_listed(tmp_path: Path) -> None:
-    plan = small(tmp_path, methods=3, datasets=1, seeds=2)
-    for method in ("method-0", "joint"):
-        (plan.run_folder("set-0", method, 1996) / "record.json").unlink()
-    with pytest.raises(
-        UserError,
-        match=r"2 of the 6 runs .*: set-0/method-0/seed1996, set-0/joint/seed1996; run them",
-    ):
-        collect(plan)
+def test_a_missing_run_leaves_a_dash_that_says_why(tmp_path: Path) -> None:
+    plan = small(tmp_path, methods=3, datasets=2, seeds=2)
+    gone = [("method-0", 1993), ("method-0", 1996), ("joint", 1996)]
+    for method, seed in gone:
+        (plan.run_folder("set-0", method, seed) / "record.json").unlink()
+    states = {("set-0", "method-0", 1993): "diverged", ("set-0", "method-0", 1996): "running"}
+    found = collect(plan, states)
+    assert set(found.missing.values()) == {"diverged", "running", "not run"}
+    table = tables.accuracy_table(found)
+    text = to_markdown(table)
+    assert table.cells.iloc[0, 1] == table.cells.iloc[0, 3] == "–"
+    assert table.marks[0, 1] == table.marks[0, 3] == "a"
+    assert "- <sup>a</sup> diverged or running" in text
+    assert table.cells.iloc[2, 1].endswith("(n = 1)") and "(n = 1)" in table.cells.iloc[2, 3]
+    assert "n =" not in table.cells.iloc[1, 1]
+    numbers = table.numbers.set_index("method")
+    assert numbers.loc["method-0", "set-0_seeds"] == 0
+    assert numbers.loc["joint", "average_seeds"] == 1
+    assert tables.metrics_table(found, "set-0").cells.iloc[0, 1] == "–"
+
+
+def test_figures_leave_out_what_is_missing(tmp_path: Path) -> None:
+    plan = small(tmp_path / "runs", methods=3, datasets=2, seeds=1)
+    for method in plan.methods:
+        (plan.run_folder("set-1", method.name, 1993) / "record.json").unlink()
+    (plan.run_folder("set-0", "method-0", 1993) / "record.json").unlink()
+    written = write_figures(collect(plan), tmp_path / "figures")
+    assert len(written) == 2 * 2 * len(KINDS) and all(path.stat().st_size for path in written)
 
 
 def test_many_missing_runs_are_counted(tmp_path: Path) -> None:
     plan = fake_results.fake_plan(tmp_path, methods=13, datasets=2)
-    with pytest.raises(UserError, match=r"78 of the 78 runs .* and 70 more;"):
+    with pytest.raises(UserError, match=r"None of the 78 runs .* and 70 more;"):
         collect(plan)
 
 
@@ -214,7 +241,7 @@ def test_only_the_last_evaluation_counts(tmp_path: Path) -> None:
     }
     rest = {name: np.zeros(5) for name in fake_results.SELECTION_COLUMNS if name not in columns}
     fake_results.write_selection(tmp_path, columns | rest)
-    counts = selection.selected_classes(tmp_path / "selection.parquet", 2)
+    counts = prompt_choices.selected_classes(tmp_path / "selection.parquet", 2)
     assert counts is not None and counts.tolist() == [[1, 0], [1, 1]]
 
 
@@ -222,9 +249,9 @@ def test_damaged_selections_are_named(tmp_path: Path) -> None:
     path = tmp_path / "selection.parquet"
     path.write_bytes(b"not a table")
     with pytest.raises(UserError, match="not a table of selections"):
-        selection.selected_classes(path, 2)
+        prompt_choices.selected_classes(path, 2)
     with pytest.raises(UserError, match="not a table of selections"):
-        selection.selected_classes(tmp_path / "absent.parquet", 2)
+        prompt_choices.selected_classes(tmp_path / "absent.parquet", 2)
 
 
 @given(st.integers(1, 6), st.integers(1, 4), st.integers(0, 2**32 - 1))
@@ -244,7 +271,7 @@ def test_sorting_and_adding_up_lose_no_choice(tasks: int, per_task: int, seed: i
     for source in range(n_classes):
         assert back[source, source] == counts[order[source], order[source]]
     assert back.sum() == counts.sum()
-    shares = selection.row_percent(counts)
+    shares = prompt_choices.row_percent(counts)
     filled = counts.sum(axis=1) > 0
     assert shares[filled].sum(axis=1) == pytest.approx(100)
     assert np.isnan(shares[~filled]).all()
@@ -258,11 +285,11 @@ def test_the_cost_table_says_what_a_method_keeps_and_whether_it_uses_clip(tmp_pa
         parameters = {"trained": 10, "stored": 2000, "samples": 500, "operations": 2_500_000_000}
         clip = {"clip": {"name": "tiny", "digest": "c" * 64}}
         write_record(path, record.model_copy(update={"parameters": parameters, "backbones": clip}))
-    text = tables.to_markdown(tables.cost_table(collect(plan), "set-0"))
+    text = to_markdown(tables.cost_table(collect(plan), "set-0"))
     with_clip, without = [
         [cell.strip() for cell in line.split("|")[2:7]]
         for line in text.splitlines()
         if line.startswith(("| STAR-Prompt", "| Joint"))
     ]
-    assert with_clip == ["10", "2,000", "500", "2.500 ± 0.000", "yes"]
+    assert with_clip == ["10", "2,000", "500", "2.500", "yes"]
     assert without == ["1,234,567", "0", "0", "–", "no"]

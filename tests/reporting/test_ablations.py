@@ -13,7 +13,8 @@ from paper_figures.analyses import Analyses
 from paper_figures.figures import ablations as ablation_figures
 from paper_figures.pages import findings
 from paper_figures.tables import ablations as ablation_tables
-from paper_figures.tables.text import number, to_latex, to_markdown, with_interval
+from paper_figures.tables.forms import FORMS, to_latex, to_markdown
+from paper_figures.tables.table import number, with_interval
 from starprompt.analysis import report
 from starprompt.analysis.results import RunFiles
 from starprompt.config.experiment import FULL_METHOD, load_config
@@ -185,7 +186,7 @@ def test_analyses_that_are_not_there_are_named(analyses: Analyses) -> None:
 
 def test_every_table_is_whole_in_every_form(analyses: Analyses, tmp_path: Path) -> None:
     written = ablation_tables.write_ablation_tables(analyses, tmp_path)
-    assert len(written) == 3 * len(ablation_tables.TABLES)
+    assert len(written) == len(FORMS) * len(ablation_tables.TABLES)
     for name in ablation_tables.TABLES:
         text = (tmp_path / f"{name}.md").read_text()
         rows = [line for line in text.splitlines() if line.startswith("|")]
@@ -205,7 +206,7 @@ def test_the_ablation_table_shows_difference_and_interval(analyses: Analyses) ->
     text = to_markdown(table)
     for method in analyses.plan.methods:
         assert method.description in text
-    assert r"$-$" in to_latex(table, "label")
+    assert r"\textminus{}" in to_latex(table, "label")
 
 
 @pytest.mark.parametrize(

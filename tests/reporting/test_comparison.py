@@ -11,13 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paper_figures.collect import Results, collect
+from paper_figures.analyses import Analyses
+from paper_figures.collect import collect
 from paper_figures.pages.comparison import comparison
 from paper_figures.plan import MethodRow, Plan
-from paper_figures.tables.comparison import choices_of, errors_of, errors_table
+from paper_figures.provenance import read_stamp
+from paper_figures.tables.comparison import errors_table
+from starprompt.analysis.comparison import errors_of
+from starprompt.analysis.prompt_choices import choices_of
 from starprompt.config import methods as config_module
 from starprompt.config import tuned
 from starprompt.config.experiment import load_config
+from starprompt.grid.jobs import COMPARISON
 from starprompt.record.record import PREDICTION_COLUMNS, SELECTION_COLUMNS, StreamRecord
 from starprompt.reporting import comparison as command
 from tests.helpers import fake_results
@@ -65,7 +70,7 @@ def test_tasks_that_choose_alike_share_all_and_others_nothing() -> None:
     assert half["shared"] == pytest.approx(50)
 
 
-def made_results(folder: Path) -> Results:
+def made_analyses(folder: Path) -> Analyses:
     """Three methods and the joint bound; every error of the first is one of another task."""
     plan = fake_results.fake_plan(folder, methods=4, seeds=2)
     rivals = [
@@ -89,26 +94,28 @@ def made_results(folder: Path) -> Results:
             pq.write_table(pa.table(arrays), path / "predictions.parquet")
             rows = chosen([(0, 1), (2, 1)]) if method == "prompted" else {}
             fake_results.write_selection(path, {n: rows[n].to_numpy() for n in rows})
-    return collect(plan)
+    command._measure(collect(plan), folder / "analysis")
+    return Analyses(plan, "", folder / "analysis", "compare")
 
 
 def test_the_page_says_what_the_numbers_say(tmp_path: Path) -> None:
-    results = made_results(tmp_path)
-    page = comparison(results, ["It is made up."], None, {"set-0": "images/use.png"})
+    analyses = made_analyses(tmp_path)
+    page = comparison(analyses, ["It is made up."], None, {"set-0": "images/use.png"})
     assert "The best continual method is Best (100.0%)." in page
     assert "is not above all: higher ends Best (100.0%), by 25.0 points, in 2 of 2 seeds" in page
     assert "Fine-tuning (25.0%) is below every method that prompts the ViT" in page
     assert "Of 2 continual methods, 1 make more than 90%" in page
     assert "the same prompts serve every task" in page
     assert "![How prompts are used, Data set 0](images/use.png)" in page
-    cells = errors_table(results, "set-0").cells.set_index("Method")
-    assert cells.loc["Prompted", "Final [%]"] == "50.0 ± 0.0"
+    errors, runs = (analyses.table(name, "set-0") for name in ("errors", "comparison"))
+    cells = errors_table(analyses.plan, errors, runs).cells.set_index("Method")
+    assert cells.loc["Prompted", "Last [%]"] == "50.0 ± 0.0"
 
 
 def test_the_command_tells_what_was_searched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    results = made_results(tmp_path)
+    analyses = made_analyses(tmp_path)
     monkeypatch.setattr(config_module, "METHODS", ROOT / "config" / "methods")
     monkeypatch.setattr(tuned, "KEPT", tmp_path / "kept")
     config = load_config(
@@ -129,7 +136,45 @@ def test_the_command_tells_what_was_searched(
     (tmp_path / "kept" / "digits" / "lwf.json").write_text(found.model_dump_json())
     table = command.searches_table(config)
     assert table is not None
-    page = comparison(results, [], table, {})
+    page = comparison(analyses, [], table, {})
     assert "lr 0.001 to 0.1; epochs of 5, 10" in page
     assert "lr 0.002, epochs 5" in page
     assert "3 trials a method on the first 2 tasks, in the class order of seed 7" in page
+
+
+def test_runs_that_are_missing_are_named_and_left_out(tmp_path: Path) -> None:
+    analyses = made_analyses(tmp_path)
+    plan = analyses.plan
+    for method, seed in [("best", 0), ("best", 1), ("joint", 1)]:
+        (plan.run_folder("set-0", method, seed) / "record.json").unlink()
+    found = collect(plan, {("set-0", "best", 0): "diverged"})
+    command._measure(found, analyses.folder)
+    page = comparison(analyses, [], None, {})
+    assert "Runs that are missing: Best (2: diverged, not run); Joint" in page
+    assert "The best continual method is Prompted (50.0%)." in page
+    cost = page.partition("## What they cost")[2]
+    assert "| Best" in cost and "(n = 1)" in cost
+
+
+def test_the_command_writes_tables_and_page_under_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    analyses = made_analyses(tmp_path / "runs")
+    found = collect(analyses.plan)
+    monkeypatch.setattr(command, "finished_runs", lambda _: found)
+    monkeypatch.setattr(command, "depends", lambda *_: {"best": "d"})
+    config = load_config(
+        {"name": "fake", "title": "t", "datasets": ["digits"], "methods": ["lwf"], "seeds": [0]}
+    )
+    monkeypatch.setattr(command, "load_config", lambda _: config)
+    written = command.make_comparison(Path("fake.yaml"), tmp_path)
+    assert {path.relative_to(tmp_path).as_posix() for path in written} == {
+        *(f"fake/analysis/set-0/{name}.csv" for name in COMPARISON),
+        "fake/findings.md",
+    }
+    text = (tmp_path / "fake/findings.md").read_text()
+    made_from = read_stamp(text)
+    assert made_from is not None and made_from.runs == 8
+    assert made_from.depends == {"best": "d"}
+    assert f"digest `{made_from.records[:12]}`" in text
+    assert found.plan.methods[0].title == made_from.titles["best"]

@@ -55,7 +55,7 @@ def test_the_demos_ablations_share_their_first_stages(tmp_path: Path) -> None:
 
 
 def test_everything_promised_is_there_and_a_second_call_runs_nothing(finished: Path) -> None:
-    assert (finished / "docs/findings-small.md").is_file()
+    assert (finished / "results/small/ablations/findings.md").is_file()
     assert len(list((finished / "results/small/ablations/figures").iterdir())) == 14
     done = snakemake(finished, *ARGUMENTS)
     assert "Nothing to be done" in done.stdout

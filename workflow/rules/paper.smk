@@ -8,6 +8,7 @@ rule tables:
         *in_report(GRID.tables()["accuracy"], "accuracy", "Tables"),
         *in_report(GRID.tables()["metrics"], "metrics", "Tables"),
         *in_report(GRID.tables()["cost"], "cost", "Tables"),
+        *GRID.tables()["appendix"],
     log:
         f"results/logs/{GRID.config.name}/tables.log",
     benchmark:
@@ -48,3 +49,28 @@ rule figures:
         "../envs/starprompt.yaml"
     shell:
         "python -m starprompt.cli figures --config {params.config} > {log} 2>&1"
+
+
+# How the methods compare, measured and told: `snakemake compare`.
+rule compare:
+    input:
+        GRID.all_run_files("record"),
+        GRID.all_run_files("predictions"),
+        GRID.all_run_files("selection"),
+        GRID.figures()["prompt-use"],
+    output:
+        GRID.comparison(),
+    log:
+        f"results/logs/{GRID.config.name}/compare.log",
+    benchmark:
+        f"results/benchmarks/{GRID.config.name}/compare.tsv"
+    params:
+        config=str(GRID.config_file),
+        depends=GRID.paper_depends(),
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    conda:
+        "../envs/starprompt.yaml"
+    shell:
+        "python -m starprompt.cli compare --config {params.config} > {log} 2>&1"
