@@ -22,7 +22,7 @@ from typing import Any
 from starprompt.budget.networks import FLOAT, HALF, Clip, UnknownCostError, ViT, clip_of, vit_of
 from starprompt.config.cost_facts import EM, CostFacts, Phase, assumed_facts, evaluate
 from starprompt.config.experiment import Config
-from starprompt.config.methods import METHODS, MethodSpec, load_method
+from starprompt.config.methods import MethodSpec, described_in, load_method
 from starprompt.data.registry import DatasetSpec, data_root, load_dataset_spec
 from starprompt.data.store import prepared_folder, read_manifest
 from starprompt.errors import UserError
@@ -158,7 +158,7 @@ def expected(
     try:
         return _Run(spec, facts, data, machine, vit, clip, config.backbones.clip).cost()
     except UserError as error:
-        raise UserError(f"{METHODS / spec.name}.yaml: cost: {error}") from error
+        raise UserError(f"{described_in(spec.name)}: cost: {error}") from error
 
 
 def embedding(config: Config, dataset: str, rate: float | None = None) -> Cost:

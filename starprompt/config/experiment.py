@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StrictInt,
@@ -17,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from starprompt.config.methods import load_method
+from starprompt.config.methods import list_methods, load_method, variants_of
 from starprompt.config.thresholds import Thresholds
 from starprompt.errors import invalid_file, unknown_name
 from starprompt.files import read_yaml
@@ -27,6 +28,8 @@ DATASETS = Path("config/datasets")
 RESULTS = Path("results")
 #: the method that ablations vary and are compared with
 FULL_METHOD = "starprompt"
+#: under ``ablations``: every variant of the full method, each setting once
+ALL = "all"
 
 
 class _Model(BaseModel):
@@ -55,9 +58,16 @@ class Config(_Model):
     title: str
     datasets: list[str] = Field(min_length=1)
     methods: list[str] = Field(min_length=1)
-    ablations: list[str] = Field(
+    ablations: Annotated[
+        list[str],
+        BeforeValidator(
+            lambda value: [value] if value == ALL else value,
+            json_schema_input_type=Literal["all"] | list[str],
+        ),
+    ] = Field(
         default_factory=list,
-        description=f"variants compared with {FULL_METHOD}, which must be among the methods",
+        description=f"variants compared with {FULL_METHOD}, which must be among the methods: "
+        "names, the parts that they change (`ablates`), or all",
     )
     seeds: list[StrictInt] = Field(min_length=1)
     backbones: BackboneNames = BackboneNames()
@@ -146,9 +156,37 @@ def load_config(source: Path | dict[str, Any], origin: str = "the configuration"
     for dataset in config.datasets:
         if dataset not in known:
             raise unknown_name("data set", dataset, known)
-    for method in [*config.methods, *config.ablations]:
+    for method in config.methods:
         load_method(method)
-    return config
+    return config.model_copy(update={"ablations": _named_variants(config.ablations)})
+
+
+def _named_variants(wanted: list[str]) -> list[str]:
+    """The methods that ``ablations`` means, each once: by name, by the part they change, or all.
+
+    All are the method of the keys and the full method's variants of the group `ablation`; of those
+    that differ by name alone the first.
+    """
+    if not wanted:
+        return []
+    full = load_method(FULL_METHOD)
+    variants = [load_method(name) for name in variants_of(FULL_METHOD)]
+    settings = [full.setting()]
+    by_part: dict[str, list[str]] = {ALL: [full.keys] if full.keys else []}
+    for spec in variants:
+        if spec.group == "ablation" and spec.setting() not in settings:
+            settings.append(spec.setting())
+            by_part[ALL].append(spec.name)
+            if spec.ablates is not None:
+                by_part.setdefault(spec.ablates, []).append(spec.name)
+    known = list_methods()
+    for name in wanted:
+        if name not in known and name not in by_part:
+            raise unknown_name("method or part that variants change", name, [*known, *by_part])
+    found = [n for name in wanted for n in ([name] if name in known else by_part[name])]
+    for name in found:
+        load_method(name)
+    return list(dict.fromkeys(found))
 
 
 def embedding_path(root: Path, dataset: str, clip: str) -> Path:

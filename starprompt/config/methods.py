@@ -1,4 +1,4 @@
-"""What a method is: ``config/methods/NAME.yaml``, whom to cite, and its hyperparameters.
+"""What a method is: whom to cite, its hyperparameters; from its file or its entry in one.
 
 Nothing here imports torch, except :func:`learner_class` and :func:`check_hyperparameters`, which
 import the method itself.
@@ -12,8 +12,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from starprompt.config.cost_facts import CostFacts
+from starprompt.config.descriptions import Description, read_catalogue
 from starprompt.errors import UserError, invalid_file, unknown_name
-from starprompt.files import read_yaml
 
 METHODS = Path("config/methods")
 
@@ -48,6 +48,11 @@ class MethodSpec(_Model):
     description: str = Field(description="one sentence, for docs and the tables' footnotes")
     citation: str = Field(default="", description="BibTeX; empty for our own bounds")
     group: Literal["starprompt", "ablation", "prompt", "tuning", "clip", "feature", "bound"]
+    ablates: str | None = Field(
+        default=None,
+        pattern=r"^[a-z]+$",
+        description="the part that a variant changes, by which experiments name it",
+    )
     keys: str | None = Field(default=None, description="method whose run makes the keys")
     stream: Literal["sequential", "joint"] = "sequential"
     uses: list[Literal["vit", "clip"]] = Field(default_factory=list)
@@ -71,26 +76,50 @@ class MethodSpec(_Model):
         """The hyperparameters that the YAML gives for ``dataset`` (defaults not filled in)."""
         return {**self.hyperparameters, **self.datasets.get(dataset, {})}
 
+    def setting(self) -> dict[str, Any]:
+        """All but what the method is called and said to be: equal for two names of one thing."""
+        labels = {"name", "title", "description", "citation", "group", "ablates", "sources"}
+        return self.model_dump(exclude=labels)
+
 
 def list_methods() -> list[str]:
-    """Names of all methods that have a file."""
-    return sorted(file.stem for file in METHODS.glob("*.yaml"))
+    """Names of all methods: those that have a file, and their variants."""
+    catalogue = read_catalogue(METHODS)
+    return sorted({*catalogue.methods, *catalogue.broken})
+
+
+def lineage(name: str) -> list[Description]:
+    """What a method says itself, after what those say that it varies; the root stands first."""
+    return read_catalogue(METHODS).lineage(name)
+
+
+def variants_of(name: str) -> list[str]:
+    """The variants under ``variants`` of a method's file, in the file's order."""
+    found = read_catalogue(METHODS).methods.values()
+    return [one.name for one in found if one.parent == name and not one.is_file]
+
+
+def described_in(name: str) -> str:
+    """The file, and the entry in it, that says what a method is; for messages."""
+    found = read_catalogue(METHODS).methods.get(name)
+    return found.where if found else str(METHODS / f"{name}.yaml")
 
 
 def load_method(name: str) -> MethodSpec:
-    """Read ``config/methods/NAME.yaml``, following ``extends`` to the method it varies.
+    """What a method's file, or its entry under a file's ``variants``, says with what it inherits.
 
-    A variant inherits all but its name; mappings are merged key by key, the variant's winning.
     Raises :class:`UserError` for an unknown name, a wrong type, an unknown key, a circle.
     """
-    value = _with_inherited(name, seen=())
-    path = METHODS / f"{name}.yaml"
+    catalogue = read_catalogue(METHODS)
+    value, where = catalogue.merged(name), catalogue.methods[name].where
     try:
         spec = MethodSpec.model_validate({**value, "name": name})
     except ValidationError as error:
-        raise invalid_file(path, error) from error
-    if spec.keys is not None and spec.keys not in list_methods():
-        raise unknown_name(f"method (under `keys` in {path})", spec.keys, list_methods())
+        raise invalid_file(where, error) from error
+    if spec.keys is not None and spec.keys not in catalogue.methods:
+        if spec.keys in catalogue.broken:
+            raise catalogue.broken[spec.keys]
+        raise unknown_name(f"method (under `keys` in {where})", spec.keys, catalogue.methods)
     return spec
 
 
@@ -107,32 +136,6 @@ def with_keys(methods: Sequence[str], load: Callable[[str], MethodSpec] = load_m
     return names
 
 
-def _with_inherited(name: str, seen: tuple[str, ...]) -> dict[str, Any]:
-    if name in seen:
-        raise UserError(f"{METHODS}: {' extends '.join([*seen, name])} is a circle; break it.")
-    if name not in list_methods():
-        raise unknown_name("method", name, list_methods())
-    value = read_yaml(METHODS / f"{name}.yaml")
-    parent_name = value.pop("extends", None)
-    if parent_name is None:
-        return value
-    parent = _with_inherited(parent_name, (*seen, name))
-    merged = {**parent, **value}
-    for key in ("hyperparameters", "sources", "search", "cost"):
-        if key in parent or key in value:
-            merged[key] = {**parent.get(key, {}), **value.get(key, {})}
-    # What a variant changes, it changes on every data set: its own value beats the parent's
-    # value for one data set.
-    changed = set(value.get("hyperparameters", {}))
-    merged["datasets"] = {
-        dataset: {k: v for k, v in values.items() if k not in changed}
-        for dataset, values in parent.get("datasets", {}).items()
-    }
-    for dataset, values in value.get("datasets", {}).items():
-        merged["datasets"][dataset] = {**merged["datasets"].get(dataset, {}), **values}
-    return merged
-
-
 def learner_class(spec: MethodSpec) -> Any:
     """Import the class that a method names (heavy: imports torch)."""
     module, name = spec.learner.split(":")
@@ -142,7 +145,7 @@ def learner_class(spec: MethodSpec) -> Any:
         if isinstance(error, ModuleNotFoundError) and error.name not in (module, None):
             raise  # a library that the module itself needs
         raise UserError(
-            f"config/methods/{spec.name}.yaml: learner: there is no {spec.learner}; "
+            f"{described_in(spec.name)}: learner: there is no {spec.learner}; "
             "it must name an importable module and a class in it."
         ) from error
 
@@ -155,5 +158,5 @@ def check_hyperparameters(spec: MethodSpec, dataset: str) -> Any:
     try:
         return learner_class(spec).Hyperparameters.model_validate(spec.resolve(dataset))
     except ValidationError as error:
-        where = f"{METHODS / spec.name}.yaml (hyperparameters for {dataset})"
+        where = f"{described_in(spec.name)} (hyperparameters for {dataset})"
         raise invalid_file(where, error) from error

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from starprompt.config.experiment import DATASETS
-from starprompt.config.methods import METHODS, MethodSpec, learner_class, list_methods, load_method
+from starprompt.config.methods import (
+    METHODS,
+    MethodSpec,
+    learner_class,
+    lineage,
+    list_methods,
+    load_method,
+)
 from starprompt.config.tuned import kept_search
 from starprompt.data.registry import load_dataset_spec
 from starprompt.errors import UserError
@@ -92,7 +99,7 @@ def _order(spec: MethodSpec) -> tuple[bool, str]:
 
 
 def _parent(spec: MethodSpec) -> str | None:
-    return read_yaml(METHODS / f"{spec.name}.yaml").get("extends")
+    return lineage(spec.name)[-1].parent
 
 
 def _cited(bibtex: str) -> str:
@@ -113,10 +120,10 @@ def _facts(spec: MethodSpec) -> str:
 
 def _variant(spec: MethodSpec) -> str:
     """One paragraph: what differs from the method that it extends."""
-    own = read_yaml(METHODS / f"{spec.name}.yaml")
-    changed = own.get("hyperparameters", {})
+    own = lineage(spec.name)[-1]
+    changed = own.own.get("hyperparameters", {})
     differs = ", ".join(f"`{name}: {shown_value(value)}`" for name, value in changed.items())
-    text = f"**{spec.title}** (`{spec.name}`), as `{own['extends']}`"
+    text = f"**{spec.title}** (`{spec.name}`), as `{own.parent}`"
     text += f" with {differs}." if differs else "."
     return f"{text} {spec.description} {_facts(spec)}"
 

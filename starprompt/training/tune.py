@@ -14,7 +14,7 @@ from typing import Any
 
 from starprompt.config import tuned
 from starprompt.config.experiment import RESULTS, Config, Run
-from starprompt.config.methods import METHODS, MethodSpec, SearchRange, load_method
+from starprompt.config.methods import MethodSpec, SearchRange, described_in, load_method
 from starprompt.errors import DivergedError, UserError
 from starprompt.files import atomic_path, digest_of, write_json, write_text
 
@@ -96,7 +96,7 @@ def _refuse(config: Config, spec: MethodSpec, budget: int) -> None:
         raise UserError(f"A search of {budget} trials finds nothing; give a budget of 1 or more.")
     if not spec.search:
         raise UserError(
-            f"{METHODS / spec.name}.yaml says nothing to search; name hyperparameters and their "
+            f"{described_in(spec.name)} says nothing to search; name hyperparameters and their "
             "ranges under `search`."
         )
     if SEED in config.seeds:

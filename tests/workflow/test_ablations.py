@@ -19,6 +19,11 @@ SMALL = {
 ARGUMENTS = ("ablations", "--configfile", "config/small.yaml")
 
 
+def prefix_of(method: dict) -> dict:
+    """A variant's entry in the full method's file."""
+    return method["variants"]["starprompt-prefix"]
+
+
 def small_copy(folder: Path) -> Path:
     copy_of_repository(folder)
     (folder / "docs").mkdir(exist_ok=True)
@@ -71,13 +76,13 @@ def test_everything_promised_is_there_and_a_second_call_runs_nothing(finished: P
             {"analyse": 1, "ablations": 1},
         ),
         (
-            "config/methods/starprompt-prefix.yaml",
-            lambda method: method["hyperparameters"].update(prefix_length=3),
+            "config/methods/starprompt.yaml",
+            lambda method: prefix_of(method)["hyperparameters"].update(prefix_length=3),
             {"train": 1, "analyse": 1, "ablations": 1},
         ),
         (
-            "config/methods/starprompt-prefix.yaml",
-            lambda method: method.update(title="Prefix"),
+            "config/methods/starprompt.yaml",
+            lambda method: prefix_of(method).update(title="Prefix"),
             {"ablations": 1},
         ),
     ],

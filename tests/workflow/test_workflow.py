@@ -268,7 +268,9 @@ def test_an_edited_first_stage_runs_what_uses_its_keys(finished: Path) -> None:
 
 def test_an_edited_title_makes_tables_and_figures_alone(finished: Path) -> None:
     output = replanned(
-        finished, "config/methods/joint.yaml", lambda method: method.update(title="Upper bound")
+        finished,
+        "config/methods/finetune.yaml",
+        lambda method: method["variants"]["joint"].update(title="Upper bound"),
     )
     assert planned(output) == {"tables": 1, "figures": 1, "all": 1}
 
@@ -305,8 +307,8 @@ def test_a_changed_run_that_fails_brings_no_older_results_back(
     record = folder / "results/runs/small/digits/joint/seed1993/record.json"
     assert record.is_file()
     edit(
-        folder / "config/methods/joint.yaml",
-        lambda method: method["datasets"]["digits"].update(epochs=3),
+        folder / "config/methods/finetune.yaml",
+        lambda method: method["variants"]["joint"]["datasets"]["digits"].update(epochs=3),
     )
     (folder / "failing").write_text("joint")
     arguments = ["--configfile", "config/small.yaml", "--keep-going"]
