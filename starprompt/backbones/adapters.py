@@ -10,7 +10,7 @@ All as RanPAC (RanPAC@012927f, ``petl/``) and APER (LAMDA-PILOT@5240714, ``backb
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -56,6 +56,29 @@ def new_adapters(vit: VisionTransformer, bottleneck: int) -> nn.ModuleList:
 def beside_mlps(adapters: nn.ModuleList) -> list[Injection]:
     """Where :class:`PromptedViT` takes the adapters of its blocks."""
     return [BesideMLP(adapter) for adapter in adapters]
+
+
+@torch.no_grad()
+def merge_adapters(into: nn.Module, adapters: Iterable[nn.Module]) -> None:
+    """Set ``into`` to what is strongest in all ``adapters``, sets of the same shape (TUNA).
+
+    Of every weight: the sign of the mean, and the largest magnitude among those of this sign.
+    """
+    sets = [dict(one.named_parameters()) for one in adapters]
+    for name, parameter in into.named_parameters():
+        weights = torch.stack([one[name] for one in sets])
+        sign = torch.where(weights.mean(dim=0) > 0, 1.0, -1.0)
+        parameter.copy_(sign * (weights * sign).clamp_min(0).amax(dim=0))
+
+
+def likeness(ours: Any, theirs: Any) -> Tensor:
+    """How alike two sets of adapters are (TUNA's orthogonality loss), a scalar: the mean over
+    blocks of |mean over d, e of u_d . v_e|, rows of their up-projections, normalised."""
+    means = [
+        F.normalize(own.up.weight, dim=1).mean(0) @ F.normalize(other.up.weight, dim=1).mean(0)
+        for own, other in zip(ours, theirs, strict=True)
+    ]
+    return torch.stack(means).abs().mean()
 
 
 class ScaleShift(nn.Module):

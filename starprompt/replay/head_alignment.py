@@ -1,5 +1,6 @@
 """Alignment of the linear head on replayed features (paper, Sec. 3.4; released `align`)."""
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -7,9 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from starprompt.precision import exactly
+from starprompt.replay.feature_replay import shuffled_batches
+from starprompt.replay.statistics import ClassGaussians
 
 #: temperature of the norm-scaled logits, as in SLCA and the released code
 LOGIT_TEMPERATURE = 0.1
+
+#: epochs after which the rate of a cosine head's alignment has fallen; it rises again (TUNA's code)
+COSINE_PERIOD = 5
 
 
 def align_step(
@@ -42,3 +48,34 @@ def align_head(
     optimiser = torch.optim.SGD(head.parameters(), lr=lr)
     losses = [align_step(head, optimiser, x, y, seen) for x, y in batches]
     return torch.stack(losses) if losses else torch.zeros(0)
+
+
+@exactly()
+def align_cosine_head(
+    weight: Tensor,
+    gaussians: ClassGaussians,
+    *,
+    samples: int,
+    epochs: int,
+    scale: float,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+) -> Tensor:
+    """(C, D) rows of a cosine head, trained from ``weight`` on draws of ``gaussians``.
+
+    Each epoch draws ``samples`` of each class and takes C steps of cross-entropy of the cosines
+    times ``scale``; the rate follows a cosine of period 2 COSINE_PERIOD, as TUNA's code has it.
+    """
+    head = weight.clone().requires_grad_()
+    optimiser = torch.optim.SGD([head], lr=lr, momentum=momentum, weight_decay=weight_decay)
+    for epoch in range(epochs):
+        rate = lr * (1 + math.cos(math.pi * epoch / COSINE_PERIOD)) / 2
+        optimiser.param_groups[0]["lr"] = rate
+        for features, labels in shuffled_batches(gaussians.sample(samples), samples):
+            cosines = F.normalize(features, dim=1) @ F.normalize(head, dim=1).T
+            loss = F.cross_entropy(scale * cosines, labels)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    return head.detach()

@@ -8,7 +8,13 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from starprompt.backbones.adapters import AdaptedViT, Adapter
+from starprompt.backbones.adapters import (
+    AdaptedViT,
+    Adapter,
+    likeness,
+    merge_adapters,
+    new_adapters,
+)
 from starprompt.backbones.first_session import CosineHead, Session, annealed
 
 KINDS: list[Any] = ["adapter", "ssf", "vpt-deep", "vpt-shallow"]
@@ -108,6 +114,33 @@ def test_an_adapters_dropout_is_for_training_alone() -> None:
     assert not torch.equal(adapter(x), adapter(x))
     adapter.eval()
     assert torch.equal(adapter(x), adapter(x))
+
+
+def test_merging_takes_the_strongest_of_the_signs_that_prevail() -> None:
+    sets = [nn.Linear(1, 4, bias=False) for _ in range(3)]
+    with torch.no_grad():
+        for one, values in zip(sets, [[1, -5, 2, 0], [3, 4, -9, 0], [2, 3, 1, 0]], strict=True):
+            one.weight.copy_(torch.tensor(values)[:, None])
+    merged = nn.Linear(1, 4, bias=False)
+    merge_adapters(merged, sets)
+    # the means' signs are +, +, -, none
+    assert merged.weight.flatten().tolist() == [3, 4, -9, 0]
+
+
+def test_alike_are_adapters_whose_rows_point_the_same_way() -> None:
+    torch.manual_seed(0)
+    ours, theirs = (new_adapters(small_vit(), 4) for _ in range(2))
+    assert float(likeness(ours, theirs).detach()) == 0  # both are zero
+    for adapters in (ours, theirs):
+        for adapter in adapters:
+            nn.init.normal_(adapter.up.weight)  # type: ignore[union-attr, arg-type]
+    expected = torch.stack(
+        [
+            (F.normalize(a.up.weight, dim=1) @ F.normalize(b.up.weight, dim=1).T).mean().abs()  # type: ignore[union-attr, arg-type]
+            for a, b in zip(ours, theirs, strict=True)
+        ]
+    ).mean()
+    torch.testing.assert_close(likeness(ours, theirs), expected)
 
 
 # --- one task's training

@@ -31,6 +31,7 @@ from baselines.lwf import LwF
 from baselines.ncm import NCM
 from baselines.ranpac import RanPAC
 from baselines.slca import SLCA
+from baselines.tuna import Tuna
 from starprompt.backbones.clip import load_clip
 from starprompt.continual.evaluation import evaluate
 from starprompt.continual.flops import forward_operations, operations
@@ -185,6 +186,12 @@ CASES = {
         [whole("adapters.1.")],
         [whole("adapters.0."), whole("adapters.2.")],
     ),
+    "tuna": Case(
+        Tuna,
+        {**QUICK, "bottleneck": 4, "lr": 0.1, "align_epochs": 2},
+        [whole("adapters.1."), whole("universal."), rows("head", 0, 4)],
+        [whole("adapters.0."), rows("gaussians.means gaussians.covariances", 0, 2)],
+    ),
     "clip-zero-shot": Case(ClipZeroShot, {"ensemble": True}, [], [whole("texts")]),
 }
 ALL = pytest.mark.parametrize("name", CASES)
@@ -314,14 +321,26 @@ def test_counts_what_it_trains_and_keeps(name: str, stream: TaskStream) -> None:
     counts = learner.parameter_counts()
     assert counts["trained"] > 0 or name in ("ncm", "clip-zero-shot")
     assert (counts.get("samples", 0) > 0) == (name in ("derpp", "gdumb"))
-    keeps = ("lwf", "derpp", "slca", "inflora", "lae", "ncm", "ranpac", "aper", "ease", "cgil")
+    keeps = (
+        "lwf",
+        "derpp",
+        "slca",
+        "inflora",
+        "lae",
+        "ncm",
+        "ranpac",
+        "aper",
+        "ease",
+        "tuna",
+        "cgil",
+    )
     assert (counts["stored"] > 0) == name.startswith((*keeps, "clip-zero-shot"))
 
 
 # --- which prompts they choose
 
 
-@pytest.mark.parametrize("name", ["l2p", "dualprompt", "coda-prompt", "attriclip"])
+@pytest.mark.parametrize("name", ["l2p", "dualprompt", "coda-prompt", "attriclip", "tuna"])
 def test_choices_are_recorded(name: str, stream: TaskStream) -> None:
     learner = build(name, stream)
     for task in stream.tasks[:2]:

@@ -152,6 +152,7 @@ STEPPING = [
     "linear-probe",
     "slca",
     "ease",
+    "tuna",
     "l2p",
     "dualprompt",
     "coda-prompt",
