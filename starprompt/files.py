@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,16 @@ def digest_of(value: Any) -> str:
     """Hex SHA-256 of a JSON-able value: equal values, whatever the order of their keys, agree."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def arrays_digest(arrays: Mapping[str, Any]) -> str:
+    """Hex SHA-256 of C-contiguous NumPy arrays: names, types, shapes and bytes, by sorted name."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.reshape(-1).data)
+    return digest.hexdigest()
 
 
 def read_text(path: Path, most: int = MOST_YAML) -> str:

@@ -5,11 +5,14 @@ A safetensors file with four float32 tensors and, as text in its header, what th
     train.clip, test.clip     (N, d)  CLIP's own preprocessing of the stored image
     train.query, test.query   (N, d)  the data set's test view, re-normalised to CLIP's statistics
     clip, clip_digest, precision, data_digest, dim
+    sha256                    of the four tensors, see :func:`starprompt.files.arrays_digest`
+    view_digest               of the data set's test view, where it was given
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +24,10 @@ from tqdm import tqdm
 
 from starprompt.backbones.clip import FrozenClip
 from starprompt.errors import UserError
-from starprompt.files import atomic_path
+from starprompt.files import arrays_digest, atomic_path
 
-Images = NDArray[np.uint8]
+#: (N,3,H,W) uint8, by slices: an array, or a file that is read by rows
+Images = Any
 Sizes = NDArray[np.int32]
 #: (B,3,H,W) uint8 images, and (B,2) original heights and widths where images were stored squashed,
 #: to their un-normalised (B,3,h,w) float32 view in [0, 1]
@@ -54,6 +58,7 @@ def write_embedding(
     clip_view: View | None = None,
     train_sizes: Sizes | None = None,
     test_sizes: Sizes | None = None,
+    view_digest: str | None = None,
 ) -> Path:
     """Encode both splits and write them to ``out``, atomically; returns ``out``.
 
@@ -90,7 +95,10 @@ def write_embedding(
         "precision": clip.precision,
         "data_digest": data_digest,
         "dim": str(clip.dim),
+        "sha256": arrays_digest({name: tensor.numpy() for name, tensor in tensors.items()}),
     }
+    if view_digest is not None:
+        metadata["view_digest"] = view_digest
     with atomic_path(out) as part:
         part.write_bytes(save(tensors, metadata=metadata))
     return out
@@ -144,4 +152,7 @@ def read_embedding(path: Path) -> Embedding:
         raise UserError(
             f"{path} is not a whole embedding ({error}); delete it and run `starprompt embed`."
         ) from error
+    found = {f"{split}.{kind}": splits[split][kind].numpy() for split in splits for kind in KINDS}
+    if metadata.get("sha256", digest := arrays_digest(found)) != digest:
+        raise UserError(f"{path} is damaged; delete it and run `starprompt embed`.")
     return Embedding(splits["train"], splits["test"], metadata)

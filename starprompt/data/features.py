@@ -1,20 +1,29 @@
 """Cached CLIP features of a prepared data set, as the embedding step wrote them.
 
 A safetensors file with ``train.clip``, ``train.query``, ``test.clip``, ``test.query`` (N,d) float32
-and metadata that names the data they were computed from.
+and metadata that names the data and the view they were computed from and the tensors' digest.
 """
 
+import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import Tensor
 
 from starprompt.errors import UserError
+from starprompt.files import arrays_digest
+
+logger = logging.getLogger(__name__)
 
 FEATURE_KINDS = ("clip", "query")
+#: longest header that is read; ours have some 700 bytes
+MOST_HEADER = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -28,11 +37,16 @@ class Features:
         return self.tensors[kind][torch.from_numpy(ids)]
 
     @classmethod
-    def open(cls, path: Path, split: str, data_digest: str, count: int) -> "Features":
-        """Read one split's features.
+    def open(
+        cls, path: Path, data_digest: str, counts: dict[str, int], view_digest: str | None = None
+    ) -> "dict[str, Features]":
+        """Read the features of both splits, of which ``counts`` says the numbers of images.
 
-        Raises :class:`UserError` when the file is missing, damaged, or of other data than
-        ``data_digest``.
+        view_digest  that of the test view that ``query`` features must be of; None: any
+
+        Raises :class:`UserError` when the file is missing, damaged, or of other data or another
+        view. A file without a digest of its own, as earlier versions wrote it, is accepted when
+        its features are plausible, and a line of the log says so.
         """
         metadata = cls.describe(path)
         if metadata.get("data_digest") != data_digest:
@@ -40,14 +54,34 @@ class Features:
                 f"The features in {path} were computed from other images than the prepared ones; "
                 "run `starprompt embed` again."
             )
+        if view_digest is not None and metadata.get("view_digest", view_digest) != view_digest:
+            raise UserError(
+                f"The features in {path} are of another test view than the data set's YAML has "
+                "now; run `starprompt embed` again."
+            )
         try:
-            with safe_open(path, framework="pt") as file:
-                tensors = {kind: file.get_tensor(f"{split}.{kind}") for kind in FEATURE_KINDS}
-        except (SafetensorError, OSError) as error:
+            # Read, not mapped: a map of a file that is cut short ends the process.
+            tensors = load(Path(path).read_bytes())
+        except (SafetensorError, OSError, ValueError) as error:
             raise _damaged(path, str(error)) from error
-        if any(len(tensor) != count for tensor in tensors.values()):
-            raise _damaged(path, f"it has not {count} rows for the {split} split")
-        return cls(tensors)
+        if set(tensors) != {f"{split}.{kind}" for split in counts for kind in FEATURE_KINDS}:
+            raise _damaged(path, "it holds other tensors than the features")
+        for name, tensor in tensors.items():
+            split = name.partition(".")[0]
+            if tensor.dtype != torch.float32 or tensor.ndim != 2:
+                raise _damaged(path, f"{name} is {tensor.dtype} of shape {tuple(tensor.shape)}")
+            if len(tensor) != counts[split]:
+                raise _damaged(path, f"it has not {counts[split]} rows for the {split} split")
+        if (known := metadata.get("sha256")) is not None:
+            if arrays_digest({name: t.numpy() for name, t in tensors.items()}) != known:
+                raise _damaged(path, "its checksum is not that of its features")
+        else:
+            _refuse_implausible(path, tensors)
+            logger.info("%s has no checksum; `starprompt embed` writes one anew.", path)
+        return {
+            split: cls({kind: tensors[f"{split}.{kind}"] for kind in FEATURE_KINDS})
+            for split in counts
+        }
 
     @staticmethod
     def describe(path: Path) -> dict[str, str]:
@@ -55,11 +89,26 @@ class Features:
         if not Path(path).is_file():
             raise UserError(f"There are no cached features at {path}; run `starprompt embed`.")
         try:
-            with safe_open(path, framework="pt") as file:
-                return dict(file.metadata() or {})
-        except (SafetensorError, OSError) as error:
+            with Path(path).open("rb") as file:
+                length = int.from_bytes(file.read(8), "little")
+                if not 2 <= length <= MOST_HEADER:
+                    raise ValueError(f"its header has {length} bytes")
+                header: Any = json.loads(file.read(length))
+            metadata = header.get("__metadata__", {})
+            return {str(key): str(value) for key, value in metadata.items()}
+        except (OSError, ValueError, AttributeError, RecursionError) as error:
             raise _damaged(path, str(error)) from error
 
 
+def _refuse_implausible(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Without a digest: no feature of an image is zero throughout or no number."""
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise _damaged(path, f"{name} has values that are no numbers")
+        if (tensor == 0).all(dim=1).any():
+            raise _damaged(path, f"{name} has features that are zero throughout")
+
+
 def _damaged(path: Path, why: str) -> UserError:
-    return UserError(f"The features in {path} are damaged ({why}); run `starprompt embed` again.")
+    what = " ".join(why.split())[:200]
+    return UserError(f"The features in {path} are damaged ({what}); run `starprompt embed` again.")

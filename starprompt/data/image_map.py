@@ -51,7 +51,9 @@ def write_split(
     skipped, and for images of several sizes where none is to be stored.
     """
     progress = json.loads((work / "progress.json").read_text(encoding="utf-8"))
-    state = progress["splits"].setdefault(split, {"done": 0, "skipped": {}})
+    state = progress["splits"].setdefault(split, _nothing_done())
+    if state["done"] and not _is_as_noted(work, split, state):
+        state = progress["splits"][split] = _nothing_done()
     total = len(raw.labels)
     images, sizes = _open_arrays(work, split, raw, steps, state["done"] == 0)
     bar = tqdm(total=total, initial=state["done"], desc=f"{work.name[1:-5]} {split}", disable=None)
@@ -60,7 +62,7 @@ def write_split(
         bar,
         (work / f"{split}_images.npy").open("r+b") as file,
         _one_torch_thread(steps),
-        _Keeper(work, images, split) as keeper,
+        _Keeper(work, images, sizes, split) as keeper,
         ThreadPoolExecutor(options.workers) as pool,
     ):
         store = _storer(raw, steps, images, sizes, file)
@@ -91,6 +93,28 @@ def write_split(
     return skipped, digest
 
 
+def _nothing_done() -> dict[str, Any]:
+    return {"done": 0, "skipped": {}}
+
+
+def _is_as_noted(work: Path, split: str, state: dict[str, Any]) -> bool:
+    """Whether the rows that count as done are those that were written; else all begins anew."""
+    rows = int(state["done"])
+    try:
+        images, sizes = (
+            np.load(work / f"{split}_{part}.npy", mmap_mode="r") for part in ("images", "sizes")
+        )
+        whole = hashlib.sha256()
+        with (work / f"{split}_images.npy").open("rb") as file:
+            whole.update(file.read(images.offset))
+            for first in range(0, rows, CHUNK):
+                whole.update(file.read((min(first + CHUNK, rows) - first) * images[0].nbytes))
+    except (OSError, ValueError, EOFError, AttributeError):
+        return False
+    digests = [whole.hexdigest(), hashlib.sha256(sizes[:rows].tobytes()).hexdigest()]
+    return rows <= len(images) and digests == state.get("sha256")
+
+
 def _one_ahead(items: Iterable[T]) -> Iterator[T]:
     """The items, each after the next one has been drawn: no thread waits between two chunks."""
     drawn: deque[T] = deque()
@@ -109,9 +133,12 @@ class _Keeper:
     the machine, which is why a preparation begun before the machine's last start begins anew.
     """
 
-    def __init__(self, work: Path, images: np.memmap, split: str) -> None:
+    def __init__(self, work: Path, images: np.memmap, sizes: np.memmap, split: str) -> None:
         self._progress = work / "progress.json"
+        self._split = split
         self._images = images
+        self._sizes = sizes
+        self._of_sizes = hashlib.sha256()
         with (work / f"{split}_images.npy").open("rb") as file:
             self._sha256 = hashlib.sha256(file.read(images.offset))
         self._digested = 0
@@ -134,9 +161,12 @@ class _Keeper:
 
     def _keep(self, rows: int, progress: dict[str, Any]) -> None:
         self._digest_to(rows)
+        state = progress["splits"][self._split]
+        state["sha256"] = [self._sha256.hexdigest(), self._of_sizes.hexdigest()]
         write_json(self._progress, progress)
 
     def _digest_to(self, rows: int) -> None:
+        self._of_sizes.update(self._sizes[self._digested : rows].data)
         self._sha256.update(self._images[self._digested : rows].data)
         self._digested = rows
 

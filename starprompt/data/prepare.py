@@ -19,7 +19,14 @@ from starprompt.data.formats import Listing, RawSplit
 from starprompt.data.image_map import Options, write_split
 from starprompt.data.registry import DatasetSpec
 from starprompt.data.sources import Source
-from starprompt.data.store import FORMAT_VERSION, SPLITS, prepared_folder, read_manifest
+from starprompt.data.store import (
+    FORMAT_VERSION,
+    SPLITS,
+    fingerprint,
+    prepared_folder,
+    read_manifest,
+)
+from starprompt.data.stored_images import CHUNK_ROWS, chunk_digests
 from starprompt.errors import UserError
 from starprompt.files import digest_of, sha256_file, write_json
 
@@ -35,18 +42,6 @@ READERS = {
     "numpy-archives": "arrays",
     "cifar100": "arrays",
 }
-
-
-def fingerprint(spec: DatasetSpec) -> str:
-    """Digest of all in a spec that the prepared files depend on (not tasks or transforms)."""
-    return digest_of(
-        {
-            "format": FORMAT_VERSION,
-            "sources": [source.model_dump() for source in spec.sources],
-            "stored": spec.stored.model_dump(),
-            "class_names": spec.class_names,
-        }
-    )
 
 
 def prepare(
@@ -117,9 +112,8 @@ def _prepare(spec: DatasetSpec, root: Path, options: Options) -> None:
     (work / "progress.json").unlink()
     facts = listing.provenance | provenance(spec, source, root)
     described = source.model_dump(mode="json") | {"provenance": facts}
-    write_json(
-        work / "manifest.json", _manifest(spec, work, len(names), skipped, described, digests)
-    )
+    manifest = _manifest(spec, work, len(names), skipped, described, digests, options.workers)
+    write_json(work / "manifest.json", manifest)
     _note_counts(final, work)
     if final.exists():
         shutil.rmtree(final)
@@ -223,8 +217,10 @@ def _manifest(
     skipped: dict[str, dict[int, str]],
     source: dict[str, Any],
     digests: dict[str, str],
+    workers: int,
 ) -> dict[str, Any]:
     """The manifest of what ``work`` holds; ``digests`` are those of files that are known."""
+    chunks = {split: chunk_digests(work / f"{split}_images.npy", workers) for split in SPLITS}
     labels = {split: np.load(work / f"{split}_labels.npy") for split in SPLITS}
     files = {
         path.name: digests.get(path.name) or sha256_file(path) for path in sorted(work.iterdir())
@@ -243,5 +239,6 @@ def _manifest(
         "counts_per_class": {split: per_class(split) for split in SPLITS},
         "skipped": {split: list(skipped[split].values()) for split in SPLITS},
         "sha256": files,
+        "chunks": {"rows": CHUNK_ROWS, **chunks},
         "digest": digest_of(files),
     }

@@ -1,4 +1,4 @@
-"""A prepared data set on disk: memory-mapped pixels, labels, names and a manifest.
+"""A prepared data set on disk: pixels, labels, names and a manifest.
 
     NAME/train_images.npy  uint8 (N,3,H,W), RGB        NAME/test_images.npy
     NAME/train_labels.npy  int64 (N,), source order    NAME/test_labels.npy
@@ -9,30 +9,39 @@
 Nothing that reads it opens an image file, a pickle or the network; it may lie on a read-only share.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from starprompt.data.registry import DatasetSpec
+from starprompt.data.stored_images import CHUNK_ROWS, Digests, StoredImages
 from starprompt.errors import UserError
+from starprompt.files import digest_of, read_text
 
 #: Raised when what the files mean changes: older ones are then prepared again.
 FORMAT_VERSION = 1
 SPLITS = ("train", "test")
+#: largest manifest that is read, in bytes
+MOST_MANIFEST = 64_000_000
+#: a split's arrays
+PARTS = ("images", "labels", "sizes")
 
 
 @dataclass(frozen=True)
 class Split:
     """One split, rows in source order.
 
-    images (N,3,H,W) uint8 memory map; labels (N,) int64 source labels; sizes (N,2) int32 heights
-    and widths, in original pixels, of what the stored images show.
+    images (N,3,H,W) uint8, on disk or in memory; labels (N,) int64 source labels; sizes (N,2)
+    int32 heights and widths, in original pixels, of what the stored images show.
     """
 
-    images: NDArray[np.uint8]
+    images: StoredImages | NDArray[np.uint8]
     labels: NDArray[np.int64]
     sizes: NDArray[np.int32]
 
@@ -60,6 +69,18 @@ class PreparedDataset:
         return len(self.class_names)
 
 
+def fingerprint(spec: DatasetSpec) -> str:
+    """Digest of all in a spec that the prepared files depend on (not tasks or transforms)."""
+    return digest_of(
+        {
+            "format": FORMAT_VERSION,
+            "sources": [source.model_dump() for source in spec.sources],
+            "stored": spec.stored.model_dump(),
+            "class_names": spec.class_names,
+        }
+    )
+
+
 def prepared_folder(root: Path, name: str) -> Path:
     """Where the data set ``name`` lies once prepared."""
     return Path(root) / "prepared" / name
@@ -68,20 +89,26 @@ def prepared_folder(root: Path, name: str) -> Path:
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a prepared data set; None where there is none or it cannot be read."""
     try:
-        value = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = json.loads(read_text(folder / "manifest.json", MOST_MANIFEST))
+    except (UserError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
 
 def open_prepared(folder: Path) -> PreparedDataset:
-    """Open a prepared data set without reading its pixels.
+    """Open a prepared data set without reading its pixels, which are checked at their first use.
 
-    Raises :class:`UserError` when it is not there or a file of it is damaged.
+    Raises :class:`UserError` when it is not there or a file of it is not the one that its manifest
+    names.
     """
     folder = Path(folder)
     name = folder.name
     manifest = read_manifest(folder)
+    if manifest is None and (folder / "manifest.json").exists():
+        raise UserError(
+            f"{folder / 'manifest.json'} is damaged; remove {folder} and run "
+            f"`starprompt data prepare {name}`."
+        )
     if manifest is None:
         raise UserError(
             f"Data set {name!r} is not prepared: there is no {folder / 'manifest.json'}; "
@@ -93,21 +120,56 @@ def open_prepared(folder: Path) -> PreparedDataset:
             f"reads {FORMAT_VERSION}; run `starprompt data prepare {name}`."
         )
     try:
-        class_names = tuple(json.loads((folder / "class_names.json").read_text(encoding="utf-8")))
-        train, test = (_open_split(folder, split) for split in SPLITS)
-    except (OSError, ValueError, EOFError) as error:
+        _check_manifest(manifest, name)
+        checksums: dict[str, str] = manifest["sha256"]
+        names = json.loads(_checked(folder / "class_names.json", checksums))
+        if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+            raise ValueError("class_names.json holds no list of names")
+        train, test = (_open_split(folder, split, manifest, len(names)) for split in SPLITS)
+    except (OSError, ValueError, EOFError, KeyError, TypeError, RecursionError) as error:
+        what = " ".join(str(error).split())[:300] or type(error).__name__
         raise UserError(
-            f"{folder} is damaged ({error}); remove it and run `starprompt data prepare {name}`."
+            f"{folder} is damaged ({what}); remove it and run `starprompt data prepare {name}`."
         ) from error
-    return PreparedDataset(name, folder, class_names, manifest, train, test)
+    return PreparedDataset(name, folder, tuple(names), manifest, train, test)
 
 
-def _open_split(folder: Path, split: str) -> Split:
-    images = np.load(folder / f"{split}_images.npy", mmap_mode="r")
-    labels = np.load(folder / f"{split}_labels.npy")
-    sizes = np.load(folder / f"{split}_sizes.npy")
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != 3:
-        raise ValueError(f"{split}_images.npy holds {images.dtype} {images.shape}")
-    if not len(images) == len(labels) == len(sizes):
+def _check_manifest(manifest: dict[str, Any], name: str) -> None:
+    """That a manifest is whole and of this data set; raises ValueError or KeyError."""
+    if manifest["name"] != name:
+        raise ValueError(f"its manifest is that of {manifest['name']!r}")
+    if manifest["digest"] != digest_of(manifest["sha256"]):
+        raise ValueError("its manifest contradicts itself")
+    wanted = {"class_names.json"} | {f"{s}_{part}.npy" for s in SPLITS for part in PARTS}
+    if missing := wanted - set(manifest["sha256"]):
+        raise ValueError(f"its manifest does not name {min(missing)}")
+
+
+def _checked(path: Path, checksums: dict[str, str]) -> bytes:
+    """A small file's bytes, if they are those that the manifest names."""
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != checksums[path.name]:
+        raise ValueError(f"{path.name} is not the file that the manifest names")
+    return data
+
+
+def _open_split(folder: Path, split: str, manifest: dict[str, Any], n_classes: int) -> Split:
+    checksums = manifest["sha256"]
+    chunks = manifest.get("chunks", {})
+    if chunks and chunks["rows"] != CHUNK_ROWS:
+        chunks = {}
+    name = f"{split}_images.npy"
+    images = StoredImages(folder / name, Digests(checksums[name], tuple(chunks.get(split, ()))))
+    labels, sizes = (
+        np.load(BytesIO(_checked(folder / f"{split}_{part}.npy", checksums)))
+        for part in ("labels", "sizes")
+    )
+    if labels.dtype != np.int64 or labels.ndim != 1:
+        raise ValueError(f"{split}_labels.npy holds {labels.dtype} {labels.shape}")
+    if len(labels) and not 0 <= labels.min() <= labels.max() < n_classes:
+        raise ValueError(f"{split}_labels.npy has labels beyond the {n_classes} classes")
+    if sizes.dtype != np.int32 or sizes.shape != (len(labels), 2) or (sizes < 1).any():
+        raise ValueError(f"{split}_sizes.npy holds {sizes.dtype} {sizes.shape}")
+    if not len(images) == len(labels) == manifest["counts"][split]:
         raise ValueError(f"{len(images)} {split} images but {len(labels)} labels")
     return Split(images, labels, sizes)

@@ -19,7 +19,8 @@ from torch import Tensor
 from starprompt.data.batch import Batch, Normalisation, StreamInfo
 from starprompt.data.features import FEATURE_KINDS, Features
 from starprompt.data.registry import DatasetSpec
-from starprompt.data.store import PreparedDataset, Split
+from starprompt.data.store import SPLITS, PreparedDataset, Split, fingerprint
+from starprompt.data.stored_images import read_rows
 from starprompt.data.transforms import TestView, TrainView, generator_for
 from starprompt.errors import UserError
 from starprompt.files import digest_of
@@ -156,7 +157,7 @@ class TaskData:
             )
 
     def stored(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """The images of ``ids`` as the memory map has them, for a learner that keeps some.
+        """The images of ``ids`` as they are stored, for a learner that keeps some.
 
         ids (B,) of this task, as batches carry them. Returns (B,3,H,W) uint8 and (B,2) int32
         original heights and widths, on the CPU. Raises LookupError for an image of another task.
@@ -194,7 +195,7 @@ class TaskData:
                 yield chunk, raw
 
     def _read(self, chunk: Tensor) -> Tensor:
-        """(B,3,H,W) uint8 from the memory map; where the device is a GPU, straight into pinned
+        """(B,3,H,W) uint8 from the disk; where the device is a GPU, straight into pinned
         memory, from which the copy to the device runs beside everything else."""
         rows, stored = self.ids[chunk.numpy()], self._split.images
         images = torch.empty(
@@ -202,7 +203,7 @@ class TaskData:
             dtype=torch.uint8,
             pin_memory=self._views.device.type == "cuda",
         )
-        np.take(stored, rows, axis=0, out=images.numpy(), mode="clip")
+        read_rows(stored)(rows, images.numpy())
         return images
 
 
@@ -252,6 +253,7 @@ class TaskStream(Sequence[Task]):
         validation: float | None = None,
         first_tasks: int | None = None,
     ) -> None:
+        refuse_other_description(prepared, spec)
         n_classes = prepared.n_classes
         self.order = class_order(n_classes, seed)
         self.seed = int(seed)
@@ -300,11 +302,10 @@ class TaskStream(Sequence[Task]):
         }
         features: dict[str, Features | None] = {"train": None, "test": None}
         if embedding is not None:
-            for part, of in (
-                ("train", "train"),
-                ("test", "test" if validation is None else "train"),
-            ):
-                features[part] = Features.open(embedding, of, prepared.digest, len(splits[part]))
+            counts = {split: len(getattr(prepared, split)) for split in SPLITS}
+            opened = Features.open(embedding, prepared.digest, counts, view_digest(spec))
+            of_test = "test" if validation is None else "train"
+            features = {"train": opened["train"], "test": opened[of_test]}
         labels = {part: self.order[splits[part].labels] for part in splits}
         self._refuse_empty(prepared.name, {part: labels[part][rows[part]] for part in rows})
         views = _Views(
@@ -359,6 +360,21 @@ class TaskStream(Sequence[Task]):
                     f"Data set {dataset!r}: the class {name!r} has no {part} image; add some or "
                     "leave the class out, and prepare it again."
                 )
+
+
+def view_digest(spec: DatasetSpec) -> str:
+    """What the cached ``query`` features depend on, beside the images: the clean test view."""
+    return digest_of([step.model_dump(mode="json") for step in spec.test_transform])
+
+
+def refuse_other_description(prepared: PreparedDataset, spec: DatasetSpec) -> None:
+    """Refuse images that were prepared from another description than ``spec``."""
+    known = prepared.manifest.get("fingerprint")
+    if known is not None and known != fingerprint(spec):
+        raise UserError(
+            f"{prepared.folder} was prepared from another description (sources, stored size or "
+            f"class names) than {spec.name!r} has now; run `starprompt data prepare {spec.name}`."
+        )
 
 
 def _triple(values: list[float]) -> tuple[float, float, float]:

@@ -19,8 +19,8 @@ from starprompt.budget.networks import UnknownCostError
 from starprompt.config.experiment import RESULTS, Config, Run, embedding_path
 from starprompt.config.methods import MethodSpec, load_method, with_keys
 from starprompt.config.tuned import kept_search
-from starprompt.data.prepare import fingerprint
 from starprompt.data.registry import DatasetSpec, data_root, load_dataset_spec
+from starprompt.data.store import fingerprint
 from starprompt.files import digest_of, sha256_file, write_text
 from starprompt.machine.gpus import visible
 from starprompt.record.run_files import RUN_FILES, run_folder

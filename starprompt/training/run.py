@@ -29,7 +29,7 @@ from starprompt.continual.runner import run as run_learner
 from starprompt.data.features import Features
 from starprompt.data.registry import data_root, load_dataset_spec
 from starprompt.data.store import open_prepared, prepared_folder
-from starprompt.data.stream import TaskStream
+from starprompt.data.stream import TaskStream, refuse_other_description, view_digest
 from starprompt.data.transforms import TestView
 from starprompt.errors import UserError
 from starprompt.files import sha256_file
@@ -63,6 +63,7 @@ def embed(config: Config, dataset: str, batch_size: int = 128) -> Path:
     use_threads(config.threads)
     spec = load_dataset_spec(dataset)
     prepared = open_prepared(prepared_folder(data_root(), dataset))
+    refuse_other_description(prepared, spec)
     with products(config.precision):
         return write_embedding(
             embedding_path(data_root(), dataset, config.backbones.clip),
@@ -74,6 +75,7 @@ def embed(config: Config, dataset: str, batch_size: int = 128) -> Path:
             batch_size,
             train_sizes=prepared.train.sizes,
             test_sizes=prepared.test.sizes,
+            view_digest=view_digest(spec),
         )
 
 

@@ -10,6 +10,7 @@ from starprompt.data.download import raw_folder
 from starprompt.data.prepare import prepare
 from starprompt.data.store import open_prepared
 from starprompt.data.stream import TaskStream
+from starprompt.errors import UserError
 from tests.helpers.loopback import COMMIT, serving
 from tests.helpers.source_makers import MAKERS, colour
 
@@ -121,4 +122,7 @@ def test_counts_without_a_published_number_are_held_against_the_first(site, monk
     counts.write_text(json.dumps({"isic": {"train": 7, "test": 6}}))
     assert "6 images (train), 7 at first preparation" in verify(made.spec, tmp_path).faults[0]
     (folder / "test_labels.npy").write_bytes((folder / "train_labels.npy").read_bytes())
-    assert any("test_labels.npy has not" in fault for fault in verify(made.spec, tmp_path).faults)
+    with pytest.raises(
+        UserError, match=r"test_labels\.npy is not the file that the manifest names"
+    ):
+        verify(made.spec, tmp_path)

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from starprompt.data.prepare import prepare
 from starprompt.data.registry import load_dataset_spec
 from starprompt.data.store import PreparedDataset, Split, open_prepared
+from starprompt.data.stored_images import StoredImages
 from starprompt.data.stream import TaskStream, class_order
 from starprompt.errors import UserError
 from tests.helpers.paths import DATASETS
@@ -35,7 +36,7 @@ def embedding(digits, tmp_path_factory) -> Path:
     tensors = {}
     for i, split in enumerate(("train", "test")):
         rows = torch.arange(len(getattr(digits, split)), dtype=torch.float32)
-        tensors[f"{split}.clip"] = torch.stack([rows, rows * 0 + i], 1)
+        tensors[f"{split}.clip"] = torch.stack([rows, rows * 0 + i, rows * 0 + 1], 1)
         tensors[f"{split}.query"] = -tensors[f"{split}.clip"]
     save_file(tensors, path, {"data_digest": digits.digest, "clip": "tiny"})
     return path
@@ -47,7 +48,7 @@ def test_the_prepared_digits_are_the_scans(digits):
     assert digits.train.images.shape == (1437, 3, 64, 64)
     assert digits.test.images.shape == (360, 3, 64, 64)
     assert digits.manifest["counts"] == {"train": 1437, "test": 360}
-    assert isinstance(digits.train.images, np.memmap)
+    assert isinstance(digits.train.images, StoredImages)
     assert digits.class_names[0] == "the digit zero"
     images = np.concatenate([digits.train.images, digits.test.images])
     assert (images[:, 0] == images[:, 1]).all()
