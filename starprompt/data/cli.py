@@ -49,6 +49,46 @@ def prepare_command(
         typer.echo(line)
 
 
+@app.command("add")
+def add_command(
+    folder: Annotated[Path, typer.Argument(help="Folder with one folder of images per class.")],
+    root: Root = None,
+    datasets: Folder = DATASETS_FOLDER,
+    name: Annotated[str | None, typer.Option(help="Name of the data set; the folder's.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title in tables; the name.")] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="5 equal tasks; 4,3,3 classes; 50+10: first and increment.")
+    ] = None,
+    test_share: Annotated[
+        float, typer.Option(help="Share of each class to test on, where there is no test folder.")
+    ] = 0.2,
+    size: Annotated[int, typer.Option(min=1, help="Side of the view, in pixels.")] = 224,
+    exif: Annotated[bool, typer.Option(help="Turn images as EXIF says.")] = True,
+    skip_corrupt: Annotated[
+        bool, typer.Option("--skip-corrupt", help="Leave out images that cannot be decoded.")
+    ] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores.")] = None,
+) -> None:
+    """Describe a folder of your own images, prepare it, and say what was taken.
+
+    Example: starprompt data add ~/photos --tasks 5
+    """
+    for line in commands.add(
+        folder,
+        root or data_root(),
+        datasets,
+        name=name,
+        skip_corrupt=skip_corrupt,
+        workers=threads,
+        title=title,
+        tasks=tasks,
+        test_share=test_share,
+        size=size,
+        exif=exif,
+    ):
+        typer.echo(line)
+
+
 @app.command("verify")
 def verify_command(name: Names, root: Root = None, datasets: Folder = DATASETS_FOLDER) -> None:
     """Check counts and checksums of what was prepared."""

@@ -1,7 +1,9 @@
 """What the commands of ``starprompt data`` do, as plain functions that return text."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from starprompt.data.registry import DATASETS_FOLDER, DatasetSpec, list_datasets, load_dataset_spec
 from starprompt.data.sources import Hub, ImageFolder, Source, Torchvision, Url
@@ -21,8 +23,9 @@ def listing(root: Path, folder: Path = DATASETS_FOLDER) -> str:
     rows = []
     for name in list_datasets(folder):
         spec = load_dataset_spec(name, folder)
-        tasks = spec.tasks if isinstance(spec.tasks, int) else len(spec.tasks)
-        rows.append((name, spec.title, spec.classes or "", tasks, _state(spec, root)))
+        rows.append(
+            (name, spec.title, spec.classes or "", spec.task_count or "", _state(spec, root))
+        )
     return tabulate(rows, headers=["data set", "title", "classes", "tasks", "state"])
 
 
@@ -53,12 +56,78 @@ def download_all(chosen: Iterable[DatasetSpec], root: Path) -> Iterable[str]:
 def prepare_all(
     chosen: Iterable[DatasetSpec], root: Path, *, skip_corrupt: bool, workers: int | None
 ) -> Iterable[str]:
-    """Fetch and prepare each data set; a line for each."""
-    from starprompt.data.prepare import prepare
+    """Fetch and prepare each data set; lines that say what was taken and what was not."""
+    from starprompt.data.prepare import is_current, prepare
+    from starprompt.data.store import prepared_folder, read_manifest
 
     for spec in chosen:
+        before = read_manifest(prepared_folder(root, spec.name))
+        if before is not None and not is_current(spec, root):
+            yield f"{spec.name} is prepared again: its images or its description have changed"
         folder = prepare(spec, root, skip_corrupt=skip_corrupt, workers=workers)
         yield f"prepared {folder}"
+        yield from summary(read_manifest(folder) or {})
+
+
+def summary(manifest: dict[str, Any]) -> list[str]:
+    """What a manifest says was taken, left out, ignored and found twice, a line each."""
+    counts = manifest.get("counts", {})
+    of_class = manifest.get("counts_per_class", {})
+    lines = [
+        f"  taken: {counts.get('train')} training and {counts.get('test')} test images of "
+        f"{len(of_class.get('train', ()))} classes"
+    ]
+    facts = manifest.get("source", {}).get("provenance", {})
+    lines += [f"  note: {note}" for note in facts.get("notes", ())]
+    for reason, found in facts.get("ignored", {}).items():
+        lines.append(f"  ignored, {reason}: {found['count']} ({_some(found['names'])})")
+    left_out = [why for split in manifest.get("skipped", {}).values() for why in split]
+    if left_out:
+        lines.append(f"  left out, cannot be decoded: {len(left_out)} ({_some(left_out)})")
+    equal = manifest.get("equal_images", {})
+    for key, what in (
+        ("train_and_test", "test images are equal to training images"),
+        ("across_classes", "images are equal to images of another class"),
+    ):
+        found = equal.get(key, {"count": 0})
+        if found["count"]:
+            groups = [" = ".join(group[:3]) for group in found["names"]]
+            lines.append(f"  warning: {found['count']} {what} ({_some(groups)})")
+    return lines
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def add(
+    folder: Path,
+    root: Path,
+    datasets: Path,
+    *,
+    name: str | None,
+    skip_corrupt: bool,
+    workers: int | None,
+    **options: Any,
+) -> Iterable[str]:
+    """Describe a folder of images, prepare it, and say what was taken; lines as they come."""
+    from starprompt.data.own_folder import add_folder
+
+    spec = add_folder(folder, datasets, name, **options)
+    path = datasets / f"{spec.name}.yaml"
+    try:
+        lines = list(prepare_all([spec], root, skip_corrupt=skip_corrupt, workers=workers))
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    yield f"wrote {path}"
+    yield from lines
+    ends = spec.task_ends(spec.classes or 0)
+    yield (
+        f"  tasks: {len(ends)} ({', '.join(str(b - a) for a, b in pairwise((0, *ends)))} classes); "
+        f"view: {spec.image_size} pixels"
+    )
+    yield f"put `{spec.name}` under `datasets` of an experiment to use it"
 
 
 def verify_all(chosen: list[DatasetSpec], root: Path) -> str:

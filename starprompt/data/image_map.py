@@ -34,10 +34,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Options:
-    """How to prepare: what to do with images that cannot be decoded, and on how many threads."""
+    """How to prepare: what to do with images that cannot be decoded, on how many threads, and
+    whether images are turned as their EXIF orientation says."""
 
     skip_corrupt: bool = False
     workers: int = 1
+    upright: bool = False
 
 
 def write_split(
@@ -45,17 +47,17 @@ def write_split(
 ) -> tuple[dict[int, str], str]:
     """Decode one split into ``SPLIT_images.npy`` and its companions in the work folder.
 
-    Goes on after the rows that ``progress.json`` there counts as done. Returns the rows left out
-    and why, and the SHA-256 of the images' file before their gaps were closed. Raises
-    :class:`UserError` for a full disk, for an image that cannot be decoded unless such are to be
-    skipped, and for images of several sizes where none is to be stored.
+    Goes on after the rows that ``progress.json`` there counts as done. Returns the rows that
+    cannot be decoded (by row, the image's name and why), which are left black, and the SHA-256 of
+    the images' file. Raises :class:`UserError` for a full disk, and for images of several sizes
+    where none is to be stored.
     """
     progress = json.loads((work / "progress.json").read_text(encoding="utf-8"))
     state = progress["splits"].setdefault(split, _nothing_done())
     if state["done"] and not _is_as_noted(work, split, state):
         state = progress["splits"][split] = _nothing_done()
     total = len(raw.labels)
-    images, sizes = _open_arrays(work, split, raw, steps, state["done"] == 0)
+    images, sizes = _open_arrays(work, split, raw, steps, state["done"] == 0, options.upright)
     bar = tqdm(total=total, initial=state["done"], desc=f"{work.name[1:-5]} {split}", disable=None)
     keeping: Future[None] | None = None
     with (
@@ -65,7 +67,7 @@ def write_split(
         _Keeper(work, images, sizes, split) as keeper,
         ThreadPoolExecutor(options.workers) as pool,
     ):
-        store = _storer(raw, steps, images, sizes, file)
+        store = _storer(raw, steps, images, sizes, file, options.upright)
 
         def begin(start: int) -> tuple[int, list[Future[dict[int, str]]]]:
             stop = min(start + CHUNK, total)
@@ -75,12 +77,6 @@ def write_split(
 
         for stop, pieces in _one_ahead(map(begin, range(state["done"], total, CHUNK))):
             undecoded = {row: why for piece in pieces for row, why in piece.result().items()}
-            if undecoded and not options.skip_corrupt:
-                pool.shutdown(cancel_futures=True)
-                raise UserError(
-                    f"An image cannot be decoded: {undecoded[min(undecoded)]}; replace it, or "
-                    "leave such images out with --skip-corrupt."
-                )
             state["skipped"] |= {str(row): why for row, why in undecoded.items()}
             bar.update(stop - state["done"])
             state["done"] = stop
@@ -88,9 +84,7 @@ def write_split(
                 keeping.result()
             keeping = keeper.keep(stop, copy.deepcopy(progress))
         digest = keeper.digest()
-    skipped = {int(row): why for row, why in state["skipped"].items()}
-    _finish_split(work, split, images, sizes, raw.labels, sorted(skipped))
-    return skipped, digest
+    return {int(row): why for row, why in state["skipped"].items()}, digest
 
 
 def _nothing_done() -> dict[str, Any]:
@@ -193,6 +187,7 @@ def _storer(
     images: np.memmap,
     sizes: np.memmap,
     file: BinaryIO,
+    upright: bool,
 ) -> Callable[[int, Sequence[Raw]], dict[int, str]]:
     """What a thread does with some images in a row: which could not be decoded, and why.
 
@@ -205,7 +200,7 @@ def _storer(
         rows = np.empty((len(items), *images.shape[1:]), dtype=np.uint8)
         for i, item in enumerate(items):
             try:
-                picture = decode(item)
+                picture = decode(item, upright)
             except CorruptImageError as error:
                 undecoded[first + i] = f"{raw.images.name(first + i)}: {error}"
                 rows[i] = 0
@@ -233,13 +228,18 @@ def _write_at(file: BinaryIO, rows: NDArray[np.uint8], offset: int) -> None:
 
 
 def _open_arrays(
-    work: Path, split: str, raw: RawSplit, steps: list[Resize | CenterCrop], fresh: bool
+    work: Path,
+    split: str,
+    raw: RawSplit,
+    steps: list[Resize | CenterCrop],
+    fresh: bool,
+    upright: bool,
 ) -> tuple[np.memmap, np.memmap]:
     paths = work / f"{split}_images.npy", work / f"{split}_sizes.npy"
     if not fresh:
         return open_memmap(paths[0], mode="r+"), open_memmap(paths[1], mode="r+")
     total = len(raw.labels)
-    shape = _first_shape(raw, steps)
+    shape = _first_shape(raw, steps, upright)
     images = open_memmap(paths[0], mode="w+", dtype=np.uint8, shape=(total, *shape))
     sizes = open_memmap(paths[1], mode="w+", dtype=np.int32, shape=(total, 2))
     for path in paths:
@@ -264,31 +264,27 @@ def _reserve(path: Path) -> None:
         # Some file systems cannot reserve; then it is as without.
 
 
-def _first_shape(raw: RawSplit, steps: list[Resize | CenterCrop]) -> tuple[int, ...]:
+def _first_shape(raw: RawSplit, steps: list[Resize | CenterCrop], upright: bool) -> tuple[int, ...]:
     """The stored shape of a split's first image that can be decoded."""
     for row in range(len(raw.labels)):
         try:
-            return to_stored(decode(raw.images.take(row, row + 1)[0]), steps)[0].shape
+            return to_stored(decode(raw.images.take(row, row + 1)[0], upright), steps)[0].shape
         except CorruptImageError:
             continue
     return (3, 1, 1)
 
 
-def _finish_split(
-    work: Path,
-    split: str,
-    images: np.memmap,
-    sizes: np.memmap,
-    labels: NDArray[np.int64],
-    skipped: list[int],
-) -> None:
-    """Write the labels; where rows were left out, close the gaps."""
-    keep = np.setdiff1d(np.arange(len(labels)), skipped)
+def finish_split(
+    work: Path, split: str, labels: NDArray[np.int64], skipped: Iterable[int]
+) -> NDArray[np.int64]:
+    """Write the labels and leave out the skipped rows; returns the rows that are kept."""
+    keep = np.setdiff1d(np.arange(len(labels)), list(skipped))
     np.save(work / f"{split}_labels.npy", labels[keep])
-    for name, source in (("images", images), ("sizes", sizes)):
+    for name in ("images", "sizes"):
+        path = work / f"{split}_{name}.npy"
+        source = np.load(path, mmap_mode="r")
         if len(source) == len(keep):  # nothing left out, or closed before an interruption
             continue
-        path = work / f"{split}_{name}.npy"
         part = work / f"{split}_{name}.dense.npy"
         shape = (len(keep), *source.shape[1:])
         dense = open_memmap(part, mode="w+", dtype=source.dtype, shape=shape)
@@ -296,3 +292,4 @@ def _finish_split(
             dense[start : start + CHUNK] = source[keep[start : start + CHUNK]]
         dense.flush()
         part.replace(path)
+    return keep

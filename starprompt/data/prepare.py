@@ -7,18 +7,21 @@ preparation that was interrupted goes on where it was; two at once wait for each
 import json
 import os
 import shutil
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock
+from numpy.typing import NDArray
 
 from starprompt.data.download import download, find_files, local_folder, provenance, raw_folder
+from starprompt.data.equal_images import Image, equal_images
 from starprompt.data.formats import Listing, RawSplit
-from starprompt.data.image_map import Options, write_split
+from starprompt.data.image_map import Options, finish_split, write_split
 from starprompt.data.registry import DatasetSpec
-from starprompt.data.sources import Source
+from starprompt.data.sources import ImageFolder, Source
 from starprompt.data.store import (
     FORMAT_VERSION,
     SPLITS,
@@ -30,6 +33,8 @@ from starprompt.data.stored_images import CHUNK_ROWS, chunk_digests
 from starprompt.errors import UserError
 from starprompt.files import digest_of, sha256_file, write_json
 
+#: Undecodable images that one message names.
+MOST_NAMED = 200
 #: Which reader knows a format; imported when needed, as some need heavy libraries.
 READERS = {
     "sklearn-digits": "digits",
@@ -50,7 +55,7 @@ def prepare(
     """Fetch and prepare a data set under ``root`` if it is not prepared; returns its folder.
 
     skip_corrupt  leave out images that cannot be decoded (they are named in the manifest);
-                  otherwise the first one ends the preparation with :class:`UserError`
+                  otherwise all are looked at, and :class:`UserError` names those
     workers       decoding threads; all cores by default
 
     Raises :class:`UserError` when the source is missing or not what it should be.
@@ -80,12 +85,12 @@ def is_current(spec: DatasetSpec, root: Path) -> bool:
     manifest = read_manifest(prepared_folder(root, spec.name))
     if manifest is None or manifest.get("fingerprint") != fingerprint(spec):
         return False
-    folder = local_folder(spec.sources[0], root)
-    if folder is None or not folder.is_dir():
+    folder, form = local_folder(spec.sources[0], root), spec.sources[0].format
+    if folder is None or not folder.is_dir() or not isinstance(form, ImageFolder):
         return True
     from starprompt.data.formats.folder import folder_state
 
-    return manifest["source"]["provenance"].get("state") == folder_state(folder)
+    return manifest["source"]["provenance"].get("state") == folder_state(form, root)
 
 
 def available_cores() -> int:
@@ -102,17 +107,35 @@ def _prepare(spec: DatasetSpec, root: Path, options: Options) -> None:
     listing = read_source(spec, source, root, unpacked)
     names = spec.class_names or list(listing.class_names)
     work = _work_folder(final, fingerprint(spec), listing)
-    skipped, digests = {}, {}
+    options = replace(options, upright=getattr(source.format, "exif", False))
+    skipped: dict[str, dict[int, str]] = {}
+    digests: dict[str, str] = {}
     for split in SPLITS:
         raw: RawSplit = getattr(listing, split)
         skipped[split], digest = write_split(work, split, raw, getattr(spec.stored, split), options)
-        if not skipped[split]:  # else the file was written once more
+        if not skipped[split]:  # else the file is written once more
             digests[f"{split}_images.npy"] = digest
+    if not options.skip_corrupt:
+        _refuse_undecodable(spec, skipped)
+    kept = {s: finish_split(work, s, getattr(listing, s).labels, skipped[s]) for s in SPLITS}
+    if any(skipped.values()):
+        _refuse_missing_classes(
+            spec, names, {s: getattr(listing, s).labels[kept[s]] for s in SPLITS}
+        )
     write_json(work / "class_names.json", names)
     (work / "progress.json").unlink()
     facts = listing.provenance | provenance(spec, source, root)
     described = source.model_dump(mode="json") | {"provenance": facts}
-    manifest = _manifest(spec, work, len(names), skipped, described, digests, options.workers)
+    chunks, images = {}, []
+    for split in SPLITS:
+        raw = getattr(listing, split)
+        chunks[split], rows = chunk_digests(work / f"{split}_images.npy", options.workers)
+        images += [
+            Image(split, int(raw.labels[row]), raw.images.name(row), digest)
+            for row, digest in zip(kept[split].tolist(), rows, strict=True)
+        ]
+    manifest = _manifest(spec, work, len(names), skipped, described, digests)
+    manifest |= {"chunks": {"rows": CHUNK_ROWS, **chunks}, "equal_images": equal_images(images)}
     write_json(work / "manifest.json", manifest)
     _note_counts(final, work)
     if final.exists():
@@ -149,7 +172,38 @@ def read_source(spec: DatasetSpec, source: Source, root: Path, unpacked: Path) -
                 f"Data set {spec.name!r}: its description means {classes} classes, {what} has "
                 f"{count}; correct classes or class_names in its YAML, or fetch it again."
             )
+    names = spec.class_names or list(listing.class_names)
+    _refuse_missing_classes(spec, names, {s: getattr(listing, s).labels for s in SPLITS})
+    spec.task_ends(classes)
     return listing
+
+
+def _refuse_missing_classes(
+    spec: DatasetSpec, names: list[str], labels: dict[str, NDArray[np.int64]]
+) -> None:
+    """Every class needs an image to train and one to test on."""
+    for split, of_split in labels.items():
+        counts = np.bincount(of_split, minlength=len(names))
+        if missing := [names[label] for label in np.flatnonzero(counts == 0)]:
+            shown = ", ".join(map(repr, missing[:5]))
+            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            which = "a training image" if split == "train" else "an image to test on"
+            raise UserError(
+                f"Data set {spec.name!r}: {shown}{more} {'have' if len(missing) > 1 else 'has'} "
+                f"not {which}; add some or leave the class out."
+            )
+
+
+def _refuse_undecodable(spec: DatasetSpec, skipped: dict[str, dict[int, str]]) -> None:
+    """Name all images that cannot be decoded, so that one attempt shows what is to be mended."""
+    bad = [why for of_split in skipped.values() for _, why in sorted(of_split.items())]
+    if bad:
+        shown = "; ".join(bad[:MOST_NAMED])
+        more = f"; and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
+        raise UserError(
+            f"Data set {spec.name!r}: {len(bad)} of its images cannot be decoded: {shown}{more}; "
+            "replace them, or leave such images out with --skip-corrupt."
+        )
 
 
 def _unpacking_folder(spec: DatasetSpec, source: Source, root: Path) -> Path:
@@ -170,7 +224,7 @@ def _unpacking_folder(spec: DatasetSpec, source: Source, root: Path) -> Path:
 
 
 def _note_counts(final: Path, work: Path) -> None:
-    """Remember the counts of a data set's first preparation, for later ones to be held against."""
+    """Keep the counts of a data set's first preparation, to compare later ones with."""
     path = final.with_name("counts.json")
     manifest = json.loads((work / "manifest.json").read_text(encoding="utf-8"))
     try:
@@ -217,10 +271,8 @@ def _manifest(
     skipped: dict[str, dict[int, str]],
     source: dict[str, Any],
     digests: dict[str, str],
-    workers: int,
 ) -> dict[str, Any]:
     """The manifest of what ``work`` holds; ``digests`` are those of files that are known."""
-    chunks = {split: chunk_digests(work / f"{split}_images.npy", workers) for split in SPLITS}
     labels = {split: np.load(work / f"{split}_labels.npy") for split in SPLITS}
     files = {
         path.name: digests.get(path.name) or sha256_file(path) for path in sorted(work.iterdir())
@@ -239,6 +291,5 @@ def _manifest(
         "counts_per_class": {split: per_class(split) for split in SPLITS},
         "skipped": {split: list(skipped[split].values()) for split in SPLITS},
         "sha256": files,
-        "chunks": {"rows": CHUNK_ROWS, **chunks},
         "digest": digest_of(files),
     }

@@ -25,7 +25,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Refuse what would break a line of a table: control characters, line ends, lone surrogates."""
     if bad := [letter for letter in text if unicodedata.category(letter) in _UNPRINTED]:
         raise ValueError(f"it holds the character {bad[0]!r}, which no line of a table can show")
@@ -42,7 +42,7 @@ Mean = Annotated[float, Field(ge=-10.0, le=10.0, allow_inf_nan=False)]
 Deviation = Annotated[float, Field(gt=0.0, le=10.0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=10**12)]
 #: a title, a class's name: one line that a table can show
-Line = Annotated[str, Field(max_length=300), AfterValidator(_one_line)]
+Line = Annotated[str, Field(max_length=300), AfterValidator(one_line)]
 
 
 class ChannelStatistics(_Part):
@@ -71,10 +71,19 @@ class AboutCounts(_Part):
     side: Side | None = None
 
 
+class FirstAndIncrement(_Part):
+    """Tasks as papers state them (B50-10 is first 50, increment 10): classes of the first task,
+    and of every later one."""
+
+    first: int = Field(gt=0)
+    increment: int = Field(gt=0)
+
+
 class DatasetSpec(_Part):
     """One data set as its YAML has it: where from, how stored, how seen, how split into tasks.
 
-    tasks       a number of equal tasks, or the classes of each task in order of arrival
+    tasks       a number of equal tasks, the classes of each task in order of arrival, or the
+                classes of the first task and the increment of each later one
     sources     tried in this order until one gives the files
     stored      the size at which preparation stores every image (before any transform)
     image_size  side of the square view that both transforms end in, in pixels
@@ -82,7 +91,7 @@ class DatasetSpec(_Part):
 
     name: str
     title: Line
-    tasks: int | list[int]
+    tasks: int | list[int] | FirstAndIncrement
     classes: int | None = Field(default=None, gt=0, le=MOST_CLASSES)
     image_size: Side = 224
     sources: list[Source] = Field(min_length=1)
@@ -100,9 +109,10 @@ class DatasetSpec(_Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> "DatasetSpec":
-        sizes = [self.tasks] if isinstance(self.tasks, int) else self.tasks
-        if not sizes or min(sizes) < 1:
-            raise ValueError("tasks must be a positive number, or a list of positive numbers")
+        if not isinstance(self.tasks, FirstAndIncrement):
+            sizes = [self.tasks] if isinstance(self.tasks, int) else self.tasks
+            if not sizes or min(sizes) < 1 or max(sizes) > MOST_CLASSES:
+                raise ValueError("tasks must be a positive number, or a list of positive numbers")
         if self.classes is not None:
             self._task_sizes(self.classes)
         for template in self.templates:
@@ -125,6 +135,14 @@ class DatasetSpec(_Part):
                     f"tasks adds up to {sum(self.tasks)} classes but there are {n_classes}"
                 )
             return tuple(self.tasks)
+        if isinstance(self.tasks, FirstAndIncrement):
+            later, rest = divmod(n_classes - self.tasks.first, self.tasks.increment)
+            if later < 0 or rest:
+                raise ValueError(
+                    f"tasks begins with {self.tasks.first} and adds {self.tasks.increment} at a "
+                    f"time, which does not end at {n_classes} classes"
+                )
+            return (self.tasks.first, *(self.tasks.increment,) * later)
         if self.tasks > n_classes:
             raise ValueError(f"{self.tasks} tasks are more than the {n_classes} classes")
         share, rest = divmod(n_classes, self.tasks)
@@ -145,6 +163,15 @@ class DatasetSpec(_Part):
             return tuple(accumulate(self._task_sizes(n_classes)))
         except ValueError as error:
             raise UserError(f"Data set {self.name!r}: {error} (key tasks).") from error
+
+    @property
+    def task_count(self) -> int | None:
+        """The number of tasks; None where it depends on a number of classes not yet known."""
+        if isinstance(self.tasks, int):
+            return self.tasks
+        if isinstance(self.tasks, list):
+            return len(self.tasks)
+        return len(self._task_sizes(self.classes)) if self.classes is not None else None
 
 
 def refuse_equal_names(names: Sequence[str]) -> None:
@@ -196,6 +223,14 @@ def load_dataset_spec(name: str, folder: Path = DATASETS_FOLDER) -> DatasetSpec:
 def validate_yaml(path: Path) -> DatasetSpec:
     """The spec in one YAML file; see :func:`load_dataset_spec`."""
     value = read_yaml(path)
+    return parse_spec(value, path)
+
+
+def parse_spec(value: dict[str, Any], path: Path) -> DatasetSpec:
+    """The spec that a description holds, which stands or will stand in ``path``.
+
+    Raises :class:`UserError` naming file, key and what was expected.
+    """
     try:
         # Strictness over JSON rules: "5" is no number, but a list is good where a tuple is meant.
         return DatasetSpec.model_validate_json(_json(value))

@@ -119,12 +119,13 @@ class SklearnDigits(_Part):
 
 
 class ImageFolder(_Part):
-    """One folder a class: ``train/CLASS`` and ``test/CLASS``, or ``CLASS`` alone with a test share.
+    """One folder per class: ``train/CLASS`` and ``test/CLASS``, or ``CLASS`` with a test share.
 
     folder       where the images are; relative to the data root unless absolute
     test_share   for a folder without train and test: the share of each class to test on
     split_seed   seed of that split
-    class_names  a text file with one name a line, in the sorted order of the class folders
+    class_names  a text file with one name per line, in the sorted order of the class folders
+    exif         turn images as their EXIF orientation says
     """
 
     kind: Literal["image-folder"]
@@ -132,6 +133,7 @@ class ImageFolder(_Part):
     test_share: Share | None = None
     split_seed: Seed = 0
     class_names: RelativeFile | None = None
+    exif: bool = True
 
 
 class ListedImages(_Part):

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starprompt.data.registry import DatasetSpec
+from starprompt.data.sources import Source
 from starprompt.data.stored_images import CHUNK_ROWS, Digests, StoredImages
 from starprompt.errors import UserError
 from starprompt.files import digest_of, read_text
@@ -74,11 +75,20 @@ def fingerprint(spec: DatasetSpec) -> str:
     return digest_of(
         {
             "format": FORMAT_VERSION,
-            "sources": [source.model_dump() for source in spec.sources],
+            "sources": [_pixel_facts(source) for source in spec.sources],
             "stored": spec.stored.model_dump(),
             "class_names": spec.class_names,
         }
     )
+
+
+def _pixel_facts(source: Source) -> dict[str, Any]:
+    """A source as the fingerprint has it; ``exif: false`` is how images were read before the key
+    was there."""
+    facts = source.model_dump()
+    if facts["format"].get("exif") is False:
+        del facts["format"]["exif"]
+    return facts
 
 
 def prepared_folder(root: Path, name: str) -> Path:

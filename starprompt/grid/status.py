@@ -156,8 +156,7 @@ def _status(grid: Grid, run: Run, queue: Mapping[str, list[Queued]]) -> RunStatu
 def _tasks(grid: Grid, run: Run) -> int:
     if grid.methods[run.method].stream == "joint":
         return 1
-    tasks = grid.datasets[run.dataset].tasks
-    return tasks if isinstance(tasks, int) else len(tasks)
+    return grid.datasets[run.dataset].task_count or 1
 
 
 def _accuracy(folder: Path) -> float | None:

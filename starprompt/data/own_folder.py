@@ -1,0 +1,166 @@
+"""`starprompt data add FOLDER`: a description of a user's own images, written and prepared."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from starprompt.data.registry import (
+    DatasetSpec,
+    describe,
+    list_datasets,
+    load_dataset_spec,
+    parse_spec,
+)
+from starprompt.data.sources import ImageFolder
+from starprompt.errors import UserError
+from starprompt.files import require_name, write_text
+
+#: side of the view that the paper's backbones take, and the side that images are stored at
+VIEW, STORED = 224, 256
+#: images whose size is looked at before a stored size is proposed
+LOOKED_AT = 200
+#: numbers of equal tasks that are proposed, the first that divides the classes
+PROPOSED_TASKS = (10, 5, 4, 3, 2)
+
+
+def name_of(folder: Path) -> str:
+    """A data set's name from its folder's: ``My Photos (2)`` becomes ``my-photos-2``."""
+    plain = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")[:100]
+    if not plain:
+        raise UserError(f"{folder} has no name to call a data set by; give one with --name.")
+    return plain
+
+
+def parse_tasks(text: str) -> int | list[int] | dict[str, int]:
+    """``5``, ``4,3,3`` or ``50+10`` (first and increment) as the YAML has it.
+
+    Raises :class:`UserError` for anything else.
+    """
+    if re.fullmatch(r"[0-9]{1,6}", text):
+        return int(text)
+    if re.fullmatch(r"[0-9]{1,6}(,[0-9]{1,6})+", text):
+        return [int(part) for part in text.split(",")]
+    if re.fullmatch(r"[0-9]{1,6}\+[0-9]{1,6}", text):
+        first, increment = text.split("+")
+        return {"first": int(first), "increment": int(increment)}
+    raise UserError(
+        f"--tasks {text[:100]!r} is none of 5 (equal tasks), 4,3,3 (classes of each task) and "
+        "50+10 (first task and increment); correct it."
+    )
+
+
+def describe_folder(
+    folder: Path,
+    name: str,
+    *,
+    tasks: str | None = None,
+    title: str | None = None,
+    test_share: float = 0.2,
+    size: int = VIEW,
+    exif: bool = True,
+) -> dict[str, Any]:
+    """The description of a folder of images, with what is not given proposed from the images.
+
+    Raises :class:`UserError` when the folder cannot be understood.
+    """
+    from starprompt.data.formats.folder import Ignored, find_layout, read
+
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {folder}; check the path.")
+    folder = folder.resolve()
+    form: dict[str, Any] = {"kind": "image-folder", "folder": str(folder)}
+    if find_layout(folder, True, Ignored()).test is None:
+        form["test_share"] = test_share
+    if not exif:
+        form["exif"] = False
+    try:
+        described = ImageFolder.model_validate(form)
+    except ValidationError as error:
+        raise UserError(f"{folder}: {describe(error)}.") from error
+    listing = read(described, folder, folder)
+    classes = len(listing.class_names)
+    paths = [*getattr(listing.train.images, "paths", ())]
+    stored = round(size * STORED / VIEW)
+    resize = {"step": "resize", "size": [stored, stored]}
+    sides = _sides(paths)
+    if sides and max(sides) <= stored:
+        # Small images are kept at their own size; the views enlarge them.
+        own = sorted(sides)[len(sides) // 2]
+        resize = {"step": "resize", "size": [own, own]}
+    return {
+        "name": name,
+        "title": title or name.replace("-", " ").capitalize(),
+        "classes": classes,
+        "tasks": parse_tasks(tasks) if tasks is not None else _proposed_tasks(classes),
+        "image_size": size,
+        "sources": [{"format": form}],
+        "stored": {"train": [resize], "test": [resize]},
+        "train_transform": [
+            {"step": "random_resized_crop", "size": size},
+            {"step": "horizontal_flip"},
+        ],
+        "test_transform": [
+            {"step": "resize", "size": [stored, stored]},
+            {"step": "center_crop", "size": size},
+        ],
+    }
+
+
+def _proposed_tasks(classes: int) -> int | list[int]:
+    for count in PROPOSED_TASKS:
+        if classes % count == 0 and classes >= 2 * count:
+            return count
+    count = min(5, max(1, classes // 2))
+    share, rest = divmod(classes, count)
+    return [share + (i < rest) for i in range(count)] if rest else count
+
+
+def _sides(paths: list[Path]) -> list[int]:
+    """The longer sides of some of the images, evenly spread; their headers alone are read."""
+    import warnings
+
+    from PIL import Image
+
+    from starprompt.data.decode import FORMATS
+
+    sides = []
+    for path in paths[:: max(1, len(paths) // LOOKED_AT)]:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                with Image.open(path, formats=FORMATS) as image:
+                    sides.append(max(image.size))
+        except Exception:  # the preparation names what cannot be decoded
+            continue
+    return sides
+
+
+def as_yaml(description: dict[str, Any]) -> str:
+    """The description as its file has it."""
+    text = yaml.safe_dump(description, sort_keys=False, allow_unicode=True, width=96)
+    return (
+        "# Own images, described by `starprompt data add`; every line may be changed\n"
+        f"# (docs/data.md), then run `starprompt data prepare {description['name']}`.\n{text}"
+    )
+
+
+def add_folder(
+    folder: Path, datasets: Path, name: str | None = None, **options: Any
+) -> DatasetSpec:
+    """Write ``datasets/NAME.yaml`` for a folder of images; the spec it holds.
+
+    Raises :class:`UserError` when the name is taken or no name, or the folder not understood;
+    nothing is written then.
+    """
+    name = name or name_of(folder.absolute())
+    path = datasets / f"{name}.yaml"
+    require_name("data set", name, path)
+    if datasets.is_dir() and name in list_datasets(datasets):
+        raise UserError(f"There is a {path} already; give another --name, or change that file.")
+    description = describe_folder(folder, name, **options)
+    parse_spec(description, path)
+    write_text(path, as_yaml(description))
+    return load_dataset_spec(name, datasets)
