@@ -152,8 +152,9 @@ def read_text(path: Path, most: int = MOST_YAML) -> str:
 def require_name(kind: str, name: object, where: object) -> None:
     """Refuse a name that is unsafe in paths, rules or shells; ``where`` is the file that has it."""
     if not (isinstance(name, str) and re.fullmatch(NAME_PATTERN.strip("^$"), name)):
+        shown = " ".join(_short(where).split())
         raise UserError(
-            f"{_short(where)}: {_short(repr(name))} is no name for a {kind}; names have lower-case "
+            f"{shown}: {_short(repr(name))} is no name for a {kind}; names have lower-case "
             "letters, digits and hyphens, begin with a letter or digit, and have at most 100."
         )
 

@@ -102,7 +102,8 @@ def class_numbers(labels: Any, where: str) -> NDArray[np.int64]:
     """
     if isinstance(labels, np.ndarray) and labels.dtype != object:
         # One column is how some archives store a row.
-        flat = labels.reshape(-1) if labels.ndim <= 2 and max(labels.shape) == labels.size else None
+        is_row = labels.ndim in (1, 2) and labels.size in labels.shape
+        flat = labels.reshape(-1) if is_row else None
         if flat is None or flat.dtype.kind not in "iu":
             raise UserError(
                 f"The labels {where} are {labels.dtype} of shape {labels.shape}, not a row of "
