@@ -109,13 +109,13 @@ def test_every_file_of_ours_is_read_as_by_the_usual_loader(path):
     assert repr(read_yaml(path)) == repr(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
-plain = st.none() | st.booleans() | st.integers(-(10**12), 10**12) | st.text(max_size=12)
+# PyYAML's own dumper loses line ends of Unicode that it writes in quotes.
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x85\u2028\u2029"))
+plain = st.none() | st.booleans() | st.integers(-(10**12), 10**12) | texts
 plain |= st.floats(allow_nan=False, allow_infinity=False)
 trees = st.recursive(
     plain,
-    lambda part: (
-        st.lists(part, max_size=3) | st.dictionaries(st.text(max_size=6), part, max_size=3)
-    ),
+    lambda part: st.lists(part, max_size=3) | st.dictionaries(texts, part, max_size=3),
     max_leaves=12,
 )
 
