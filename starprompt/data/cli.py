@@ -15,6 +15,7 @@ Names = Annotated[str, typer.Argument(help="Name of a data set, or `all`.")]
 Root = Annotated[
     Path | None, typer.Option("--root", help="Where data lies; $STARPROMPT_DATA or ./data.")
 ]
+Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads; all cores.")]
 Folder = Annotated[Path, typer.Option("--datasets", help="Folder of the data sets' YAML files.")]
 
 
@@ -39,7 +40,9 @@ def prepare_command(
     skip_corrupt: Annotated[
         bool, typer.Option("--skip-corrupt", help="Leave out images that cannot be decoded.")
     ] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="CPU threads; all cores.")
+    ] = None,
 ) -> None:
     """Fetch if need be, and decode once, into a memory map."""
     chosen = commands.specs(name, datasets)
@@ -62,12 +65,14 @@ def add_command(
     test_share: Annotated[
         float, typer.Option(help="Share of each class to test on, where there is no test folder.")
     ] = 0.2,
-    size: Annotated[int, typer.Option(min=1, help="Side of the view, in pixels.")] = 224,
+    size: Annotated[int, typer.Option(min=1, max=4096, help="Side of the view, in pixels.")] = 224,
     exif: Annotated[bool, typer.Option(help="Turn images as EXIF says.")] = True,
     skip_corrupt: Annotated[
         bool, typer.Option("--skip-corrupt", help="Leave out images that cannot be decoded.")
     ] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="CPU threads; all cores.")
+    ] = None,
 ) -> None:
     """Describe a folder of your own images, prepare it, and say what was taken.
 
@@ -101,7 +106,7 @@ def show_command(
     root: Root = None,
     datasets: Folder = DATASETS_FOLDER,
     output: Annotated[Path | None, typer.Option(help="The PNG to write; NAME.png.")] = None,
-    per_class: Annotated[int, typer.Option(min=1, help="Images of each class.")] = 6,
+    per_class: Annotated[int, typer.Option(min=1, max=100, help="Images of each class.")] = 6,
 ) -> None:
     """Write a contact sheet: some images of each class with names."""
     spec = commands.specs(name, datasets)[0]

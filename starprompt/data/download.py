@@ -100,7 +100,7 @@ def download(spec: DatasetSpec, root: Path) -> Source:
         except _NotFetchedError as error:
             troubles.append(str(error))
         except OSError as error:
-            troubles.append(f"{folder.parent}: {error.strerror}")
+            troubles.append(f"{error.filename or folder.parent}: {error.strerror}")
     if present is not None:
         return present  # patterns are matched and nothing says that anything is missing
     missing = [w for w in wanted_files(spec.sources[0]) if not find_files(folder, w)]
@@ -154,9 +154,10 @@ def _has_patterns(source: Source) -> bool:
 
 def _notes(folder: Path) -> dict[str, Any]:
     try:
-        return json.loads((folder / NOTES).read_text(encoding="utf-8"))
+        notes = json.loads((folder / NOTES).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+    return notes if isinstance(notes, dict) else {}
 
 
 def _is_noted(folder: Path, source: Source) -> bool:

@@ -31,7 +31,7 @@ from starprompt.data.store import (
 )
 from starprompt.data.stored_images import CHUNK_ROWS, chunk_digests
 from starprompt.errors import UserError
-from starprompt.files import digest_of, sha256_file, write_json
+from starprompt.files import digest_of, sha256_file, write_json, write_trouble
 
 #: Undecodable images that one message names.
 MOST_NAMED = 200
@@ -75,6 +75,12 @@ def prepare(
     try:
         if not is_current(spec, root):
             _prepare(spec, root, Options(skip_corrupt, workers or available_cores()))
+    except OSError as error:
+        place = Path(error.filename) if error.filename else final
+        raise write_trouble(place, error) or UserError(
+            f"Data set {spec.name!r} could not be prepared ({place}: {error.strerror or error}); "
+            "mend that and prepare it again."
+        ) from error
     finally:
         lock.release()
     return final
@@ -90,7 +96,10 @@ def is_current(spec: DatasetSpec, root: Path) -> bool:
         return True
     from starprompt.data.formats.folder import folder_state
 
-    return manifest["source"]["provenance"].get("state") == folder_state(form, root)
+    try:
+        return manifest["source"]["provenance"]["state"] == folder_state(form, root)
+    except (KeyError, TypeError, OSError):  # an altered manifest, or a folder that may not be read
+        return False
 
 
 def available_cores() -> int:
@@ -231,6 +240,7 @@ def _note_counts(final: Path, work: Path) -> None:
         counts = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         counts = {}
+    counts = counts if isinstance(counts, dict) else {}
     if not any(manifest["skipped"].values()):
         counts.setdefault(final.name, manifest["counts"])
         write_json(path, counts)
@@ -248,12 +258,23 @@ def _work_folder(final: Path, wanted: str, listing: Listing) -> Path:
     try:
         known = json.loads((work / "progress.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        known = {}
-    if known.get("identity") != identity:
+        known = None
+    if not _is_progress(known) or known.get("identity") != identity:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
         write_json(work / "progress.json", {"identity": identity, "splits": {}})
     return work
+
+
+def _is_progress(value: Any) -> bool:
+    """Whether this is what a preparation notes of its progress."""
+    splits = value.get("splits") if isinstance(value, dict) else None
+    return isinstance(splits, dict) and all(
+        isinstance(state, dict)
+        and type(state.get("done")) is int
+        and isinstance(state.get("skipped"), dict)
+        for state in splits.values()
+    )
 
 
 def _started() -> str:

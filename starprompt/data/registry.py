@@ -194,7 +194,10 @@ def data_root() -> Path:
 
 def list_datasets(folder: Path = DATASETS_FOLDER) -> list[str]:
     """Names of all data sets that have a YAML in ``folder``, sorted."""
-    return sorted(path.stem for path in Path(folder).glob("*.yaml"))
+    try:
+        return sorted(path.stem for path in Path(folder).glob("*.yaml"))
+    except (OSError, ValueError):  # a path that is too long or holds a NUL names no folder
+        return []
 
 
 def load_dataset_spec(name: str, folder: Path = DATASETS_FOLDER) -> DatasetSpec:
@@ -207,8 +210,8 @@ def load_dataset_spec(name: str, folder: Path = DATASETS_FOLDER) -> DatasetSpec:
     known = list_datasets(folder)
     if not known:
         raise UserError(
-            f"There is no data set description in {folder.absolute()}; run from the repository's "
-            "top folder, or put a NAME.yaml there."
+            f"There is no data set description in {str(folder.absolute())[:300]}; run from the "
+            "repository's top folder, or put a NAME.yaml there."
         )
     if name not in known:
         raise unknown_name("data set", name, known)

@@ -150,6 +150,12 @@ def _check_manifest(manifest: dict[str, Any], name: str) -> None:
         raise ValueError(f"its manifest is that of {manifest['name']!r}")
     if manifest["digest"] != digest_of(manifest["sha256"]):
         raise ValueError("its manifest contradicts itself")
+    described: list[tuple[str, Any]] = [("source", manifest["source"]["provenance"])]
+    described += [(key, manifest[key]) for key in ("counts", "counts_per_class", "skipped")]
+    if odd := [key for key, value in described if not isinstance(value, dict)]:
+        raise ValueError(f"its manifest has no {odd[0]}")
+    if any(split not in manifest[key] for split in SPLITS for key, _ in described[1:]):
+        raise ValueError("its manifest lacks a split")
     wanted = {"class_names.json"} | {f"{s}_{part}.npy" for s in SPLITS for part in PARTS}
     if missing := wanted - set(manifest["sha256"]):
         raise ValueError(f"its manifest does not name {min(missing)}")

@@ -67,9 +67,10 @@ def verify(spec: DatasetSpec, root: Path) -> Verdict:
 def _first_counts(root: Path, name: str) -> dict[str, int]:
     path = prepared_folder(root, name).with_name("counts.json")
     try:
-        return json.loads(path.read_text(encoding="utf-8")).get(name, {})
-    except (OSError, ValueError):
+        counts = json.loads(path.read_text(encoding="utf-8"))[name]
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
+    return {part: counts[part] for part in (*SPLITS, "total") if type(counts.get(part)) is int}
 
 
 def table(verdicts: list[Verdict]) -> str:

@@ -324,3 +324,56 @@ def test_memory_stays_bounded_whatever_the_folders_size(tmp_path):
     command = [sys.executable, "-c", code, str(tmp_path / "datasets"), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 900_000  # kilobytes, torch's 400 among them; all at once are 1.7 GB
+
+
+@pytest.mark.parametrize("code", ["EROFS", "EIO", "EACCES", "ENOSPC"])
+def test_a_place_that_stops_taking_what_is_written_ends_in_a_sentence(tmp_path, monkeypatch, code):
+    def refuse(*args, **kwargs):
+        raise OSError(getattr(errno, code), "no", str(tmp_path / "x"))
+
+    spec = _mine(tmp_path, _images(tmp_path / "images"))
+    with monkeypatch.context() as patch:
+        patch.setattr("starprompt.data.image_map.open_memmap", refuse)
+        with pytest.raises(UserError, match=r"could not be written"):
+            prepare(spec, tmp_path)
+    assert open_prepared(prepare(spec, tmp_path)).manifest["counts"]["train"] == 12
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"identity": 1, "splits": []}', "[[[", "null"])
+@pytest.mark.parametrize("name", [".mine.work/progress.json", "counts.json"])
+def test_damaged_notes_of_a_preparation_are_written_anew(tmp_path, name, text):
+    note = tmp_path / "prepared" / name
+    note.parent.mkdir(parents=True)
+    note.write_text(text)
+    spec = _mine(tmp_path, _images(tmp_path / "images"))
+    assert open_prepared(prepare(spec, tmp_path)).manifest["counts"]["train"] == 12
+
+
+@pytest.mark.parametrize("name", ["mine", ".mine.work", ".mine.lock", "."])
+def test_a_file_where_a_folder_should_be_and_the_reverse_are_one_sentence(tmp_path, name):
+    spec = _mine(tmp_path, _images(tmp_path / "images"))
+    place = tmp_path / "prepared" / name
+    place.parent.mkdir(exist_ok=True)
+    if name == ".mine.lock":
+        place.mkdir()
+    elif name == ".":
+        (tmp_path / "prepared").rmdir() if (tmp_path / "prepared").is_dir() else None
+        (tmp_path / "prepared").touch()
+    else:
+        place.touch()
+    with pytest.raises(UserError, match="prepared"):
+        prepare(spec, tmp_path)
+
+
+def test_rows_altered_between_two_attempts_are_decoded_again(tmp_path, monkeypatch):
+    spec = _mine(tmp_path, _images(tmp_path / "images", per_class=100))
+    whole = open_prepared(prepare(spec, tmp_path / "whole")).digest
+    monkeypatch.setattr("starprompt.data.prepare.finish_split", lambda *a: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        prepare(spec, tmp_path / "cut")
+    monkeypatch.undo()
+    images = tmp_path / "cut" / "prepared" / ".mine.work" / "train_images.npy"
+    with images.open("r+b") as file:
+        file.seek(-1000, 2)
+        file.write(b"\x07" * 500)
+    assert open_prepared(prepare(spec, tmp_path / "cut")).digest == whole

@@ -53,19 +53,23 @@ class ParquetBlob:
         """
         path, index = work / "images.bin", work / "images.json"
         if not index.is_file():
-            places: dict[str, tuple[int, int]] = {}
+            written: dict[str, tuple[int, int]] = {}
             with atomic_path(path) as part, part.open("wb") as out:
                 for file in find_files(files, pattern):
                     for key, data in _rows(stays_below(files, file), image, name):
-                        if key in places:
+                        if key in written:
                             raise UserError(
                                 f"{file} has the image {key[:200]!r} again; two images of one "
                                 "name cannot be told apart, fetch the files again."
                             )
-                        places[key] = (out.tell(), len(data))
+                        written[key] = (out.tell(), len(data))
                         out.write(data)
-            write_json(index, places)
-        return cls(path, {k: (a, b) for k, (a, b) in json.loads(index.read_text()).items()})
+            write_json(index, written)
+        try:
+            places = {k: (a, b) for k, (a, b) in json.loads(index.read_text("utf-8")).items()}
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise UserError(f"{index} is damaged ({error}); remove {work}.") from error
+        return cls(path, places)
 
     def select(self, names: list[str], source: Path) -> "BlobImages":
         """The images of these file names; :class:`UserError` when one is missing."""
@@ -119,4 +123,7 @@ class BlobImages:
 
 
 def _at(descriptor: int, offset: int, length: int) -> bytes:
-    return os.pread(descriptor, length, offset)
+    data = os.pread(descriptor, length, offset)
+    if len(data) != length:
+        raise UserError("The unpacked images of a parquet file were cut short; prepare again.")
+    return data
