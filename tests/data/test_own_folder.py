@@ -345,7 +345,6 @@ def test_data_add_writes_prepares_and_shows_what_it_took(tmp_path):
         (["--tasks", "7"], "7 tasks are more than the 2 classes"),
         (["--title", "a\nb"], "title: it holds the character"),
         (["--test-share", "1.5"], "test_share"),
-        (["--size", "99999"], "size"),
     ],
 )
 def test_a_mistake_in_data_add_is_one_sentence_and_writes_nothing(tmp_path, words, message):
