@@ -6,17 +6,26 @@ from typing import Annotated
 import typer
 
 from starprompt.data import commands
-from starprompt.data.registry import DATASETS_FOLDER, data_root
+from starprompt.data.registry import DATASETS_FOLDER, data_root, usable
 
 app = typer.Typer(no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="Name of a data set.")]
 Names = Annotated[str, typer.Argument(help="Name of a data set, or `all`.")]
+
+
+def _usable(path: Path | None) -> Path | None:
+    return None if path is None else usable(path)
+
+
 Root = Annotated[
-    Path | None, typer.Option("--root", help="Where data lies; $STARPROMPT_DATA or ./data.")
+    Path | None,
+    typer.Option("--root", callback=_usable, help="Where data lies; $STARPROMPT_DATA or ./data."),
 ]
 Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads; all cores.")]
-Folder = Annotated[Path, typer.Option("--datasets", help="Folder of the data sets' YAML files.")]
+Folder = Annotated[
+    Path, typer.Option("--datasets", callback=_usable, help="Folder of the data sets' YAML files.")
+]
 
 
 @app.command("list")
@@ -54,7 +63,9 @@ def prepare_command(
 
 @app.command("add")
 def add_command(
-    folder: Annotated[Path, typer.Argument(help="Folder with one folder of images per class.")],
+    folder: Annotated[
+        Path, typer.Argument(callback=_usable, help="Folder with one folder of images per class.")
+    ],
     root: Root = None,
     datasets: Folder = DATASETS_FOLDER,
     name: Annotated[str | None, typer.Option(help="Name of the data set; the folder's.")] = None,
@@ -105,7 +116,9 @@ def show_command(
     name: Name,
     root: Root = None,
     datasets: Folder = DATASETS_FOLDER,
-    output: Annotated[Path | None, typer.Option(help="The PNG to write; NAME.png.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(callback=_usable, help="The PNG to write; NAME.png.")
+    ] = None,
     per_class: Annotated[int, typer.Option(min=1, max=100, help="Images of each class.")] = 6,
 ) -> None:
     """Write a contact sheet: some images of each class with names."""

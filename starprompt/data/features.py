@@ -7,6 +7,7 @@ and metadata that names the data and the view they were computed from and the te
 import json
 import logging
 from dataclasses import dataclass
+from io import SEEK_END
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 FEATURE_KINDS = ("clip", "query")
 #: longest header that is read; ours have some 700 bytes
 MOST_HEADER = 1_000_000
+#: widest feature that is read; CLIP's have 512 to 1,024 numbers
+MOST_DIMENSIONS = 65_536
 
 
 @dataclass(frozen=True)
@@ -59,19 +62,12 @@ class Features:
                 f"The features in {path} are of another test view than the data set's YAML has "
                 "now; run `starprompt embed` again."
             )
+        _check_header(path, _header(path), counts)
         try:
             # Read, not mapped: a map of a file that is cut short ends the process.
             tensors = load(Path(path).read_bytes())
         except (SafetensorError, OSError, ValueError) as error:
             raise _damaged(path, str(error)) from error
-        if set(tensors) != {f"{split}.{kind}" for split in counts for kind in FEATURE_KINDS}:
-            raise _damaged(path, "it holds other tensors than the features")
-        for name, tensor in tensors.items():
-            split = name.partition(".")[0]
-            if tensor.dtype != torch.float32 or tensor.ndim != 2:
-                raise _damaged(path, f"{name} is {tensor.dtype} of shape {tuple(tensor.shape)}")
-            if len(tensor) != counts[split]:
-                raise _damaged(path, f"it has not {counts[split]} rows for the {split} split")
         if (known := metadata.get("sha256")) is not None:
             if arrays_digest({name: t.numpy() for name, t in tensors.items()}) != known:
                 raise _damaged(path, "its checksum is not that of its features")
@@ -88,16 +84,44 @@ class Features:
         """The file's metadata. Raises :class:`UserError` when it is missing or damaged."""
         if not Path(path).is_file():
             raise UserError(f"There are no cached features at {path}; run `starprompt embed`.")
-        try:
-            with Path(path).open("rb") as file:
-                length = int.from_bytes(file.read(8), "little")
-                if not 2 <= length <= MOST_HEADER:
-                    raise ValueError(f"its header has {length} bytes")
-                header: Any = json.loads(file.read(length))
-            metadata = header.get("__metadata__", {})
-            return {str(key): str(value) for key, value in metadata.items()}
-        except (OSError, ValueError, AttributeError, RecursionError) as error:
-            raise _damaged(path, str(error)) from error
+        metadata = _header(path).get("__metadata__", {})
+        if not isinstance(metadata, dict):
+            raise _damaged(path, "its header has no metadata")
+        return {str(key): str(value) for key, value in metadata.items()}
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """A safetensors file's header: its tensors' types, shapes and places, and metadata."""
+    try:
+        with Path(path).open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= MOST_HEADER:
+                raise ValueError(f"its header has {length} bytes")
+            header = json.loads(file.read(length))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(path, str(error)) from error
+    if not isinstance(header, dict):
+        raise _damaged(path, "its header is none")
+    return header
+
+
+def _check_header(path: Path, header: dict[str, Any], counts: dict[str, int]) -> None:
+    """That the file holds (N,d) float32 features of so many images, and no byte more."""
+    described = {name: part for name, part in header.items() if name != "__metadata__"}
+    if set(described) != {f"{split}.{kind}" for split in counts for kind in FEATURE_KINDS}:
+        raise _damaged(path, "it holds other tensors than the features")
+    size = 0
+    for name, part in described.items():
+        shape = part.get("shape") if isinstance(part, dict) else None
+        if not (isinstance(shape, list) and len(shape) == 2 and part.get("dtype") == "F32"):
+            raise _damaged(path, f"{name} is no table of features")
+        if shape[0] != counts[name.partition(".")[0]] or not 1 <= shape[1] <= MOST_DIMENSIONS:
+            raise _damaged(path, f"{name} has the shape {shape}")
+        size += 4 * shape[0] * shape[1]
+    with Path(path).open("rb") as file:
+        size += 8 + int.from_bytes(file.read(8), "little")
+        if file.seek(0, SEEK_END) != size:
+            raise _damaged(path, "it has another size than its features")
 
 
 def _refuse_implausible(path: Path, tensors: dict[str, Tensor]) -> None:

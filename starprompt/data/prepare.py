@@ -92,11 +92,13 @@ def is_current(spec: DatasetSpec, root: Path) -> bool:
     if manifest is None or manifest.get("fingerprint") != fingerprint(spec):
         return False
     folder, form = local_folder(spec.sources[0], root), spec.sources[0].format
-    if folder is None or not folder.is_dir() or not isinstance(form, ImageFolder):
+    if folder is None or not isinstance(form, ImageFolder):
         return True
     from starprompt.data.formats.folder import folder_state
 
     try:
+        if not folder.is_dir():
+            return True
         return manifest["source"]["provenance"]["state"] == folder_state(form, root)
     except (KeyError, TypeError, OSError):  # an altered manifest, or a folder that may not be read
         return False

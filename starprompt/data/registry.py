@@ -187,9 +187,24 @@ def refuse_equal_names(names: Sequence[str]) -> None:
         seen[plain] = name
 
 
+def usable(path: Path) -> Path:
+    """``path`` itself, if the system takes it for a path; whether something is there is left open.
+
+    Raises :class:`UserError` for one that is too long, may not be looked at, or holds a NUL.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        what = getattr(error, "strerror", None) or error
+        raise UserError(f"The path {str(path)[:200]!r} cannot be used: {what}.") from error
+    return path
+
+
 def data_root() -> Path:
     """Where data lies: ``$STARPROMPT_DATA``, or ``data`` in the working folder."""
-    return Path(os.environ.get("STARPROMPT_DATA") or "data")
+    return usable(Path(os.environ.get("STARPROMPT_DATA") or "data"))
 
 
 def list_datasets(folder: Path = DATASETS_FOLDER) -> list[str]:

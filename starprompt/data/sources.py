@@ -55,7 +55,8 @@ def _plain_name(name: str) -> str:
 
 def _image_folder(name: str) -> str:
     """An absolute path, or one below the data root."""
-    if "\0" in name or len(name) > 4000:
+    longest = max(len(part.encode("utf-8", "replace")) for part in name.split("/"))
+    if "\0" in name or len(name) > 4000 or longest > 255:
         raise ValueError("this is no path of a folder")
     if not name.startswith("/"):
         below_root(name.rstrip("/"))

@@ -132,7 +132,7 @@ def open_prepared(folder: Path) -> PreparedDataset:
     try:
         _check_manifest(manifest, name)
         checksums: dict[str, str] = manifest["sha256"]
-        names = json.loads(_checked(folder / "class_names.json", checksums))
+        names = json.loads(_checked(folder / "class_names.json", checksums, MOST_MANIFEST))
         if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
             raise ValueError("class_names.json holds no list of names")
         train, test = (_open_split(folder, split, manifest, len(names)) for split in SPLITS)
@@ -161,8 +161,10 @@ def _check_manifest(manifest: dict[str, Any], name: str) -> None:
         raise ValueError(f"its manifest does not name {min(missing)}")
 
 
-def _checked(path: Path, checksums: dict[str, str]) -> bytes:
-    """A small file's bytes, if they are those that the manifest names."""
+def _checked(path: Path, checksums: dict[str, str], most: int) -> bytes:
+    """A small file's bytes, at most so many, if they are those that the manifest names."""
+    if path.stat().st_size > most:
+        raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes")
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != checksums[path.name]:
         raise ValueError(f"{path.name} is not the file that the manifest names")
@@ -176,8 +178,9 @@ def _open_split(folder: Path, split: str, manifest: dict[str, Any], n_classes: i
         chunks = {}
     name = f"{split}_images.npy"
     images = StoredImages(folder / name, Digests(checksums[name], tuple(chunks.get(split, ()))))
+    most = 8 * len(images) + 10_000
     labels, sizes = (
-        np.load(BytesIO(_checked(folder / f"{split}_{part}.npy", checksums)))
+        np.load(BytesIO(_checked(folder / f"{split}_{part}.npy", checksums, most)))
         for part in ("labels", "sizes")
     )
     if labels.dtype != np.int64 or labels.ndim != 1:

@@ -102,3 +102,22 @@ def test_a_listing_needs_no_heavy_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "a/" * 3000, "x" * 300])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["list", "--root"],
+        ["prepare", "digits", "--root"],
+        ["verify", "all", "--root"],
+        ["where", "digits", "--datasets"],
+        ["show", "digits", "--output"],
+        ["add"],
+    ],
+)
+def test_a_path_that_the_system_does_not_take_is_one_short_sentence(words, path):
+    result = CliRunner().invoke(app, [*words, path])
+    assert isinstance(result.exception, UserError)
+    assert "cannot be used" in str(result.exception)
+    assert len(str(result.exception)) < 400

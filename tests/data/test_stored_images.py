@@ -69,7 +69,7 @@ def test_the_manifest_has_a_digest_of_every_chunk(digits):
     manifest = open_prepared(digits).manifest
     for split in ("train", "test"):
         path = digits / f"{split}_images.npy"
-        assert manifest["chunks"][split] == chunk_digests(path, 1)
+        assert manifest["chunks"][split] == chunk_digests(path, 1)[0]
         assert len(manifest["chunks"][split]) == -(-manifest["counts"][split] // CHUNK_ROWS)
 
 
@@ -298,3 +298,17 @@ def test_features_of_an_earlier_version_are_read_and_the_worst_damage_is_seen(
     _resaved(features, old, _zeroed, False)
     with pytest.raises(UserError, match="zero throughout"):
         TaskStream(open_prepared(digits), SPEC, 1993, embedding=old)
+
+
+@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
+def test_a_giant_that_is_all_holes_is_refused_by_its_size(copied, name):
+    os.truncate(copied / name, 10**13)
+    with pytest.raises(UserError, match=r"`starprompt data prepare digits`"):
+        _read_all(copied)
+
+
+def test_giant_features_are_refused_by_their_size(digits, features, tmp_path):
+    path = Path(shutil.copy(features, tmp_path / "x.safetensors"))
+    os.truncate(path, 10**13)
+    with pytest.raises(UserError, match="another size than its features"):
+        TaskStream(open_prepared(digits), SPEC, 1993, embedding=path)

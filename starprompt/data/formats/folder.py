@@ -30,6 +30,8 @@ SPLIT_NAMES = {
 }
 #: folders above the classes that are looked through
 MOST_WRAPPERS = 3
+#: largest file of class names, in bytes
+MOST_NAMES_FILE = 64_000_000
 #: names that a list in the manifest has at most
 MOST_NAMED = 50
 
@@ -302,6 +304,8 @@ def _refuse_doubles(where: Path, names: list[str], remedy: str) -> None:
 
 def _text(path: Path) -> str:
     """A text file in UTF-8 or UTF-16 (with its mark), else in the encoding of old Windows."""
+    if path.stat().st_size > MOST_NAMES_FILE:
+        raise UserError(f"{path} is too large for a file of names; correct `class_names`.")
     data = path.read_bytes()
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", errors="replace")
