@@ -9,14 +9,12 @@ On the CPU the tiny CLIP and 256 images of 10 classes, 2 of them current, one th
 time; on a GPU ViT-L/14 with random weights and 2,400 images of 200 classes, 20 current.
 """
 
-import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from _timing import best, report
 from torch import Tensor, nn
 
 from starprompt.backbones.clip import FrozenClip, load_clip
@@ -24,7 +22,6 @@ from starprompt.continual.learner import Setting
 from starprompt.continual.seeding import seed_everything
 from starprompt.data.batch import Batch, Normalisation, StreamInfo
 from starprompt.data.stream import Task
-from starprompt.machine.devices import synchronize
 from starprompt.method.first_stage import FirstStage, context_orthogonality
 
 BATCH, REPEATS = 128, 3
@@ -58,19 +55,6 @@ class Reference:
         loss.backward()
         self.optimiser.step()
         return loss.item()
-
-
-def best(epoch: Callable[[], None], device: torch.device, repeats: int) -> float:
-    """Seconds of the fastest of some epochs, after one that nobody times."""
-    clock = time.perf_counter if device.type == "cuda" else time.process_time
-    times = []
-    for _ in range(repeats + 1):
-        synchronize(device)
-        start = clock()
-        epoch()
-        synchronize(device)
-        times.append(clock() - start)
-    return min(times[1:])
 
 
 def main() -> None:
@@ -114,23 +98,19 @@ def main() -> None:
         for rows in torch.arange(n_images, device=device).split(BATCH):
             reference.step(views[rows].float() / 255, labels[rows])
 
-    fast, slow = best(ours, device, REPEATS), best(naive, device, 1)
+    fast, slow = best(ours, REPEATS, device), best(naive, 1, device)
     print(f"{device.type}, CLIP {name}, {n_images} images, {classes} classes, {current} current")
     print(f"  encoded again  {1e3 * slow:9.1f} ms an epoch")
     print(f"  cached         {1e3 * fast:9.1f} ms an epoch, {n_images / fast:,.0f} images/s")
-    print(
-        json.dumps(
-            {
-                "name": "first_stage_epoch",
-                "ratio": round(slow / fast, 1),
-                "seconds": round(fast, 5),
-                "reference_seconds": round(slow, 5),
-                "device": device.type,
-                "clip": name,
-                "text_tokens": learner.text.embeddings.shape[1],
-                "reference_text_tokens": reference.tokens.shape[1],
-            }
-        )
+    report(
+        "first_stage_epoch",
+        round(slow / fast, 1),
+        seconds=round(fast, 5),
+        reference_seconds=round(slow, 5),
+        device=device.type,
+        clip=name,
+        text_tokens=learner.text.embeddings.shape[1],
+        reference_text_tokens=reference.tokens.shape[1],
     )
 
 

@@ -11,7 +11,6 @@ The last line is JSON; ``ratio`` is the CPU time of one run a job over that of t
 """
 
 import argparse
-import json
 import os
 import resource
 import shutil
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from _timing import report
 
 REPOSITORY = Path(__file__).parents[1]
 #: a first stage and two methods that use its keys, and two that use none
@@ -121,7 +121,7 @@ def main(plan: int, do: int) -> None:
             )
             found |= {f"do_{do}_by_{size}_s": cost.wall, f"do_{do}_by_{size}_cpu_s": cost.cpu}
     rounded = {key: round(value, 2) for key, value in found.items()}
-    print(json.dumps({"name": "grid_scale", "ratio": round(spent[1] / spent[10], 1), **rounded}))
+    report("grid_scale", round(spent[1] / spent[10], 1), **rounded)
 
 
 if __name__ == "__main__":

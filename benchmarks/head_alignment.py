@@ -10,16 +10,12 @@ steps of 128 features; a step's two products take 2 * 2 * 128 * 768 * 200 = 79 m
 On the CPU 40 classes, one thread, and its CPU time.
 """
 
-import json
-import time
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
+from _timing import best, report
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from starprompt.machine.devices import synchronize
 from starprompt.replay.feature_replay import replay_epoch
 from starprompt.replay.head_alignment import align_head
 from starprompt.replay.mixture import Mixtures
@@ -72,19 +68,6 @@ def naive_epoch(head: nn.Linear, mixtures: Mixtures) -> None:
         loss.item()
 
 
-def seconds(epoch: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """Of the fastest of some epochs."""
-    clock = time.perf_counter if device.type == "cuda" else time.process_time
-    times = []
-    for _ in range(repeats):
-        synchronize(device)
-        start = clock()
-        epoch()
-        synchronize(device)
-        times.append(clock() - start)
-    return min(times)
-
-
 def main() -> None:
     device = DEVICE
     torch.set_num_threads(1)
@@ -98,26 +81,22 @@ def main() -> None:
     def draw() -> None:
         mixtures.sample(SAMPLES)
 
-    fast, sampling = seconds(ours, device, 3), seconds(draw, device, 3)
-    slow = seconds(lambda: naive_epoch(head, mixtures), device, 2)
-    naive_sampling = seconds(lambda: naive_draws(mixtures), device, 2)
+    fast, sampling = best(ours, 3, device), best(draw, 3, device)
+    slow = best(lambda: naive_epoch(head, mixtures), 2, device, warm_up=False)
+    naive_sampling = best(lambda: naive_draws(mixtures), 2, device, warm_up=False)
     print(f"{device.type}: {CLASSES} classes x {SAMPLES} x {DIM}, batches of {BATCH}")
     print(f"  class by class  {slow:7.3f} s an epoch, of it drawing {naive_sampling:6.3f} s")
     print(f"  ours            {fast:7.3f} s an epoch, of it drawing {sampling:6.3f} s")
     print(f"  the last of ten tasks, {EPOCHS} epochs: {EPOCHS * fast:.1f} s")
-    print(
-        json.dumps(
-            {
-                "name": "head_alignment",
-                "ratio": round(slow / fast, 2),
-                "seconds_an_epoch": round(fast, 4),
-                "reference_seconds_an_epoch": round(slow, 4),
-                "drawing_seconds": round(sampling, 4),
-                "reference_drawing_seconds": round(naive_sampling, 4),
-                "classes": CLASSES,
-                "device": device.type,
-            }
-        )
+    report(
+        "head_alignment",
+        round(slow / fast, 2),
+        seconds_an_epoch=round(fast, 4),
+        reference_seconds_an_epoch=round(slow, 4),
+        drawing_seconds=round(sampling, 4),
+        reference_drawing_seconds=round(naive_sampling, 4),
+        classes=CLASSES,
+        device=device.type,
     )
 
 

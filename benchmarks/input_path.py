@@ -6,15 +6,14 @@ ours goes there, pinned and copied as in a run. The last line is JSON; its ratio
 mean over the three of the naive way's time over ours.
 """
 
-import json
 import math
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from _timing import best, report
 from torchvision.transforms import v2
 
 from starprompt.data.registry import DatasetSpec
@@ -81,17 +80,6 @@ def naive(data: PreparedDataset, out: int) -> Callable[[], None]:
     return epoch
 
 
-def best(epoch: Callable[[], None]) -> float:
-    """Seconds of the fastest of several epochs."""
-    clock = time.perf_counter if DEVICE.type == "cuda" else time.process_time
-    times = []
-    for _ in range(REPEATS):
-        start = clock()
-        epoch()
-        times.append(clock() - start)
-    return min(times)
-
-
 def main() -> None:
     """Print one line a case and the summary as JSON."""
     torch.set_num_threads(1)
@@ -99,16 +87,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for size, out in CASES:
             data = prepared(Path(folder), size)
-            fast, slow = best(ours(data, out)), best(naive(data, out))
+            fast, slow = (
+                best(ours(data, out), REPEATS, DEVICE),
+                best(naive(data, out), REPEATS, DEVICE),
+            )
             ratios.append(slow / fast)
             rates[f"{size} to {out}"] = round(BATCH * BATCHES / fast)
             print(f"{size} to {out}: {rates[f'{size} to {out}']} images/s, {ratios[-1]:.2f} times")
     ratio = math.prod(ratios) ** (1 / len(ratios))
-    print(
-        json.dumps(
-            {"name": "input_path", "ratio": round(ratio, 3), "images_per_second": rates["64 to 64"]}
-            | {"images_per_second_by_case": rates, "device": DEVICE.type}
-        )
+    report(
+        "input_path",
+        round(ratio, 3),
+        images_per_second=rates["64 to 64"],
+        images_per_second_by_case=rates,
+        device=DEVICE.type,
     )
 
 

@@ -8,12 +8,11 @@ at batch 4, both in float32, one thread and its CPU time. The last line's ratio 
 last step.
 """
 
-import json
-import time
 from collections.abc import Callable
 from functools import partial
 
 import torch
+from _timing import best_within, report
 
 from starprompt.backbones.clip import load_clip
 from starprompt.backbones.vit import load_vit, vit_normalisation
@@ -22,7 +21,6 @@ from starprompt.continual.learner import Setting
 from starprompt.continual.seeding import seed_everything
 from starprompt.data.batch import Batch, Normalisation, StreamInfo
 from starprompt.data.stream import Task
-from starprompt.machine.devices import synchronize
 from starprompt.method.starprompt import StarPrompt
 from starprompt.precision import products
 
@@ -39,27 +37,13 @@ SMALL: list[Case] = [
 ]
 
 
-def seconds(compute: Callable[[], object], device: torch.device, budget: float) -> float:
-    """Of the fastest of at least two calls, as many as ``budget`` seconds allow."""
-    clock = time.perf_counter if device.type == "cuda" else time.process_time
-    times: list[float] = []
-    ends = clock() + budget
-    while len(times) < 2 or (clock() < ends and len(times) < 50):
-        synchronize(device)
-        start = clock()
-        compute()
-        synchronize(device)
-        times.append(clock() - start)
-    return min(times)
-
-
 def ceiling(dtype: torch.dtype, device: torch.device) -> float:
     """TFLOP/s of the best square product."""
     best = 0.0
     for size in (4096, 8192, 16384) if device.type == "cuda" else (512, 1024):
         a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
         out = torch.empty_like(a)
-        took = seconds(partial(torch.matmul, a, b, out=out), device, 1.0)
+        took = best_within(partial(torch.matmul, a, b, out=out), 1.0, device)
         best = max(best, 2 * size**3 / took / TERA)
     return best
 
@@ -108,7 +92,7 @@ def main() -> None:
         with products(case[3]):
             step, batch = step_of(case, device)
             counted = operations(step)
-            took = seconds(step, device, 4.0)
+            took = best_within(step, 4.0, device)
         rate = counted / took / TERA
         shares.append(rate / ceilings[case[3]])
         rows.append(
@@ -127,16 +111,12 @@ def main() -> None:
             f"  {case[0]} with CLIP {case[1]}, batch {batch}, {case[3]}: {1e3 * took:.1f} ms, "
             f"{counted / 1e9:.1f} GFLOP, {rate:.3f} TFLOP/s, {100 * shares[-1]:.0f}% of the ceiling"
         )
-    print(
-        json.dumps(
-            {
-                "name": "matmul_ceiling",
-                "ratio": round(shares[-1], 4),
-                "ceiling_tflops": {name: round(value, 4) for name, value in ceilings.items()},
-                "device": device.type,
-                "steps": rows,
-            }
-        )
+    report(
+        "matmul_ceiling",
+        round(shares[-1], 4),
+        ceiling_tflops={name: round(value, 4) for name, value in ceilings.items()},
+        device=device.type,
+        steps=rows,
     )
 
 

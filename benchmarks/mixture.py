@@ -7,12 +7,12 @@ operations, and reads the samples and their squares twice (6 MB). scikit-learn's
 is printed beside it: ours keeps the better of two starts, each the best of three k-means.
 """
 
-import json
 import math
 import time
 import warnings
 
 import torch
+from _timing import report
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
@@ -100,19 +100,15 @@ def main() -> None:
     print(f"  expanded     {1e3 * naive:7.1f} ms a class")
     print(f"  scikit-learn {1e3 * sklearn:7.1f} ms a class, log-likelihood {naive_score:10.3f}")
     print(f"  ours         {1e3 * ours:7.1f} ms a class, log-likelihood {our_score:10.3f}")
-    print(
-        json.dumps(
-            {
-                "name": "mixture",
-                "ratio": round(naive / ours, 1),
-                "seconds_a_class": round(ours, 5),
-                "sklearn_seconds_a_class": round(sklearn, 5),
-                "log_likelihood": our_score,
-                "sklearn_log_likelihood": naive_score,
-                "worst_class_shortfall": worst,
-                "threads": torch.get_num_threads(),
-            }
-        )
+    report(
+        "mixture",
+        round(naive / ours, 1),
+        seconds_a_class=round(ours, 5),
+        sklearn_seconds_a_class=round(sklearn, 5),
+        log_likelihood=our_score,
+        sklearn_log_likelihood=naive_score,
+        worst_class_shortfall=worst,
+        threads=torch.get_num_threads(),
     )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from _timing import report
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
@@ -112,16 +113,13 @@ def main() -> None:
     print("images/s     PIL decodes  and resizes  prepared")
     for trial in trials:
         print(" " * 10, *(f"{len(paths) / took.wall:12.0f}" for took in trial))
-    result = {
-        "name": "prepare",
-        "ratio": round(median(a.wall / whole.wall for a, _, whole in trials), 3),
-        "ratio_to_decode_and_resize": round(median(b.wall / w.wall for _, b, w in trials), 3),
-        "ratio_of_processor_time": round(
-            median(a.processors / whole.processors for a, _, whole in trials), 3
-        ),
-        "images_per_second": round(len(paths) / median(whole.wall for *_, whole in trials)),
-    }
-    print(json.dumps(result))
+    report(
+        "prepare",
+        round(median(a.wall / whole.wall for a, _, whole in trials), 3),
+        ratio_to_decode_and_resize=round(median(b.wall / w.wall for _, b, w in trials), 3),
+        ratio_of_processor_time=round(median(a.processors / w.processors for a, _, w in trials), 3),
+        images_per_second=round(len(paths) / median(whole.wall for *_, whole in trials)),
+    )
 
 
 if __name__ == "__main__":

@@ -6,12 +6,9 @@ gradients read and write it some ten times. Ours multiplies (B x d)(d x C) twice
 operations, and gathers. Half way through a stream of ten tasks 20 of the classes are current.
 """
 
-import json
-import time
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
+from _timing import best, report
 from torch import Tensor
 
 from starprompt.method.prompts import PromptPool
@@ -28,17 +25,6 @@ def naive(query: Tensor, weight: Tensor, keys: Tensor, prompts: Tensor, past: in
     masked = similarity + (similarity * mask - similarity).detach()  # the released gradient
     masked = torch.cat([masked[:, :past].detach(), masked[:, past:]], dim=1)
     return masked @ torch.cat([prompts[:past].detach(), prompts[past:]])
-
-
-def best(step: Callable[[], object], repeats: int) -> float:
-    """Seconds of the fastest of some calls."""
-    step()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def main() -> None:
@@ -76,23 +62,19 @@ def main() -> None:
         "prompt gradient": error(pool.prompt.grad[0], prompts.grad[past:]),
         "query weight gradient": error(pool.query_weight.grad[0], weight.grad[past:]),
     }
-    naive_seconds, our_seconds = best(naive_step, 4), best(our_step, 30)
+    naive_seconds, our_seconds = best(naive_step, 4, wall=True), best(our_step, 30, wall=True)
     print(f"B {BATCH}, C {CLASSES} ({CURRENT} current), d = D = {DIM}, forward and backward")
     print(f"  expanded  {1e3 * naive_seconds:8.1f} ms")
     print(f"  ours      {1e3 * our_seconds:8.1f} ms")
     for name, value in errors.items():
         print(f"  {name}: relative error {value:.1e}")
-    print(
-        json.dumps(
-            {
-                "name": "retrieval",
-                "ratio": round(naive_seconds / our_seconds, 1),
-                "naive_ms": round(1e3 * naive_seconds, 2),
-                "ours_ms": round(1e3 * our_seconds, 3),
-                "largest_relative_error": max(errors.values()),
-                "threads": torch.get_num_threads(),
-            }
-        )
+    report(
+        "retrieval",
+        round(naive_seconds / our_seconds, 1),
+        naive_ms=round(1e3 * naive_seconds, 2),
+        ours_ms=round(1e3 * our_seconds, 3),
+        largest_relative_error=max(errors.values()),
+        threads=torch.get_num_threads(),
     )
 
 

@@ -11,7 +11,6 @@ time that the training's products alone take at the best rate of a square one. N
 the same steps in the same precision is faster than the reference by more than that leaves.
 """
 
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -20,10 +19,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from _reference import Reference, fresh_learner
+from _timing import best, report
 from matmul_ceiling import TERA, ceiling
 from mixture import naive_parameters
 from PIL import Image
-from second_stage_step import Reference, best, fresh_learner
 from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
@@ -185,10 +185,10 @@ def step_milliseconds(clip: Any, repeats: int = 12) -> tuple[dict[int, float], d
     # in turns, so that what else the machine does meets both numbers of classes
     for _ in range(repeats):
         for classes in ours:
-            once = best(ours[classes], 1, CPU)
+            once = best(ours[classes], 1, wall=True)
             times["ours"][classes] = min(once, times["ours"].get(classes, once))
     for classes in theirs:
-        times["theirs"][classes] = best(theirs[classes], 2, CPU)
+        times["theirs"][classes] = best(theirs[classes], 2, wall=True)
     return times["ours"], times["theirs"]
 
 
@@ -248,19 +248,15 @@ def main() -> None:
     print(f"  with nothing but its products, at their best rate: {bound:.2f} times the reference")
     growth = our_steps[200] / our_steps[CLASSES] - 1
     print(f"  ours grows by {growth:.1%} from {CLASSES} to 200 classes")
-    print(
-        json.dumps(
-            {
-                "name": "second_stage_task",
-                "ratio": round(ratio, 2),
-                "largest_possible_ratio": round(bound, 2),
-                "naive_seconds": {k: round(v, 3) for k, v in theirs.items()},
-                "ours_seconds": {k: round(v, 3) for k, v in ours.items()},
-                "step_growth_10_to_200": round(growth, 4),
-                "step_ratio": {str(c): round(their_steps[c] / our_steps[c], 2) for c in our_steps},
-                "threads": torch.get_num_threads(),
-            }
-        )
+    report(
+        "second_stage_task",
+        round(ratio, 2),
+        largest_possible_ratio=round(bound, 2),
+        naive_seconds={k: round(v, 3) for k, v in theirs.items()},
+        ours_seconds={k: round(v, 3) for k, v in ours.items()},
+        step_growth_10_to_200=round(growth, 4),
+        step_ratio={str(c): round(their_steps[c] / our_steps[c], 2) for c in our_steps},
+        threads=torch.get_num_threads(),
     )
 
 

@@ -149,3 +149,17 @@ def test_every_imported_library_is_declared() -> None:
             for module in {name.split(".")[0] for name in modules}:
                 known = module in ours or module in sys.stdlib_module_names
                 assert known or DISTRIBUTIONS.get(module, module) in names, f"{path}: {module}"
+
+
+def test_the_docs_list_every_benchmark_and_each_reports_under_its_name() -> None:
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    files = [path for path in (ROOT / "benchmarks").glob("*.py") if path.stem[0] != "_"]
+    assert files
+    for path in files:
+        assert f"| `{path.name}` |" in page, f"docs/performance.md leaves {path.name} out"
+        calls = [
+            node
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "report"
+        ]
+        assert [call.args[0].value for call in calls] == [path.stem], path.name
