@@ -1,4 +1,4 @@
-"""AttriCLIP: a bank of attribute prompts for CLIP's text tower.
+"""AttriCLIP: a bank of attribute prompts for CLIP's text encoder.
 
 Wang et al., "AttriCLIP: A Non-Incremental Learner for Incremental Knowledge Learning", CVPR 2023
 (arXiv 2305.11488), Sec. 3. CLIP alone, frozen:
@@ -11,7 +11,7 @@ Wang et al., "AttriCLIP: A Non-Incremental Learner for Incremental Knowledge Lea
 SGD's rate falls along a cosine within each task. Nothing grows with the classes. The image's
 feature is the cached one of the un-augmented image. Where paper and released code
 (``classifier/vcop_4.py``) part there is a switch: how prompts are chosen, what text a prompt's
-similarity is of, and whether the text tower learns within a task.
+similarity is of, and whether the text encoder learns within a task.
 """
 
 import math
@@ -37,7 +37,7 @@ from starprompt.errors import UserError
 START_STD = 0.02
 #: the rate that a task ends with, as a share of the one that it begins with
 LAST_RATE = 1e-3
-#: texts that go through the text tower together when nothing learns
+#: texts that go through the text encoder together when nothing learns
 TEXTS_AT_A_TIME = 512
 
 
@@ -45,7 +45,7 @@ class AttriCLIP(Learner):
     """Attribute prompts (N, tokens, width) and keys (N, d), shared by all tasks."""
 
     class Hyperparameters(BaseHyperparameters):
-        """The authors' values; switches are as released, but for the text tower."""
+        """The authors' values; switches are as released, but for the text encoder."""
 
         epochs: int = Field(default=10, ge=1)
         batch_size: int = Field(default=32, ge=1)
@@ -68,7 +68,7 @@ class AttriCLIP(Learner):
         )
         tune_text_tower: bool = Field(
             default=False,
-            description="the text tower learns within a task and starts anew in the next "
+            description="the text encoder learns within a task and starts anew in the next "
             "(released), or is frozen (paper)",
         )
 

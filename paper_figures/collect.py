@@ -13,7 +13,7 @@ from starprompt.record.run_files import RECORD
 
 #: data set, method, seed
 Key = tuple[str, str, int]
-#: why a run has no record, where nobody says more
+#: why a run has no record, where nothing says more
 NOT_RUN = "not run"
 KEYS = ("dataset", "method", "seed")
 #: How many missing runs a message names before it only counts them.

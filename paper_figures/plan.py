@@ -1,6 +1,6 @@
 """What the paper shows and in which order: the part of an experiment that its results don't hold.
 
-Tables and figures read result files alone; this is how they are told which files, in which order
+Tables and figures read result files alone; the plan says which files, in which order
 and under which headings. The command line makes a plan from the configuration.
 """
 

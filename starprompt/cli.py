@@ -35,7 +35,9 @@ GpuOption = Annotated[
 ]
 SeedsOption = Annotated[
     list[int],
-    typer.Option("--seed", help="Seed of the run and of the class order; several: one by one."),
+    typer.Option(
+        "--seed", help="Seed of the run and of the class order; repeat it to train several in turn."
+    ),
 ]
 
 
@@ -81,7 +83,8 @@ def run_command(
     threads: ThreadsOption = None,
     gpu: GpuOption = None,
     back_up: Annotated[
-        bool, typer.Option("--keep-backup", help="Keep finished runs from whoever removes them.")
+        bool,
+        typer.Option("--keep-backup", help="Back up finished runs against deletion by Snakemake."),
     ] = False,
 ) -> None:
     """Train and test one method on one data set under one seed, or several in one process."""
@@ -110,8 +113,10 @@ def submit_command(
     partition: Annotated[str | None, typer.Option(help="SLURM's, for all jobs.")] = None,
     account: Annotated[str | None, typer.Option(help="SLURM's.")] = None,
     gpu_model: Annotated[str | None, typer.Option(help="Type of GPU, as sinfo names it.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="At most so many in SLURM's queue.")] = 100,
-    local: Annotated[bool, typer.Option("--local", help="Here, even where SLURM is.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Most jobs in SLURM's queue at a time.")] = 100,
+    local: Annotated[
+        bool, typer.Option("--local", help="Run locally even if SLURM is available.")
+    ] = False,
     more: Annotated[list[str] | None, typer.Argument(help="For snakemake, behind `--`.")] = None,
 ) -> None:
     """Print the call of the workflow that is right for this machine: its GPUs, or SLURM."""
@@ -259,7 +264,7 @@ def tune_command(
     dataset: DatasetOption,
     config: ConfigOption = Path("config/demo.yaml"),
     budget: Annotated[int, typer.Option(help="Trials in the method's own ranges.")] = 12,
-    tasks: Annotated[int, typer.Option(help="A trial learns the first so many tasks.")] = 3,
+    tasks: Annotated[int, typer.Option(help="Tasks that a trial learns, from the first on.")] = 3,
     keep: Annotated[
         bool, typer.Option("--keep", help="Put table and outcome under config/tuning too.")
     ] = False,
@@ -285,10 +290,9 @@ def _loaded(config: Path, threads: int | None, gpu: int | None) -> Config:
 
 
 def _settle(experiment: Config, what: str) -> None:
-    """Threads and device of this process, the first before torch is imported.
+    """Set this process's threads before torch is imported; lease its device after that.
 
-    The second after it: CUDA is asked for nothing yet, and a job that waits for its device has done
-    by then what takes it seconds.
+    Importing torch asks CUDA for nothing, and imports finish before the job waits for a GPU.
     """
     for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB"):
         os.environ[f"{library}_NUM_THREADS"] = str(experiment.threads)

@@ -1,6 +1,6 @@
 """What a person sees when something that they can mend is wrong.
 
-Every room may raise :class:`UserError`; the command line prints its sentence and exits with 2.
+Any module may raise :class:`UserError`; the command line prints its sentence and exits with 2.
 Anything else that escapes is a bug of ours and keeps its traceback.
 """
 

@@ -2,12 +2,13 @@
 
     float32   products of float32 numbers, convolutions included
     tf32      the same tensors; GPUs that can round the factors of a product to TF32's ten bits
-    bf16      the image towers (the ViT, frozen or trained, and CLIP's) under bfloat16 autocast,
+    bf16      the image encoders (the ViT, frozen or trained, and CLIP's) under bfloat16 autocast,
               and TF32 for what stays float32
 
-In all three parameters, their gradients, the optimiser's state and what a tower gives are float32,
-and so are softmax, norms, losses and statistics. What decides by small differences (retrieval's
-cosines, orthogonality, mixtures, head alignment) multiplies :func:`exactly` even under TF32.
+In all three parameters, their gradients, the optimiser's state and an encoder's outputs are
+float32, and so are softmax, norms, losses and statistics. What decides by small differences
+(retrieval's cosines, orthogonality, mixtures, head alignment) multiplies :func:`exactly` even
+under TF32.
 """
 
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ def require_precision(precision: str, device: torch.device | None = None) -> str
 def products(precision: str) -> Iterator[None]:
     """How float32 products are computed meanwhile; what was set before holds again afterwards.
 
-    torch leaves convolutions in TF32 unless told otherwise, so each precision sets both switches.
+    torch leaves convolutions in TF32 by default, so each precision sets both switches.
     """
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     rounded = require_precision(precision) != "float32"
@@ -61,7 +62,7 @@ def exactly() -> Iterator[None]:
 
 
 def in_tower(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """What an image tower's forward pass runs under; its backward pass follows by itself."""
+    """What an image encoder's forward pass runs under; its backward pass follows by itself."""
     if precision != "bf16":
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)

@@ -48,8 +48,10 @@ def confusion_by_task(analyses: Analyses, dataset: str) -> Figure:
                 axis.set_xticklabels([])
             else:
                 axis.set_xlabel("Chosen task", fontsize=7)
-    room = figure.add_axes(((WIDTH - 0.7) / WIDTH, 1 - 2.2 / height, 0.1 / WIDTH, 1.7 / height))
-    bar = figure.colorbar(ScalarMappable(scale, HEATMAP), cax=room, label="Share of the row [%]")
+    bar_axes = figure.add_axes(((WIDTH - 0.7) / WIDTH, 1 - 2.2 / height, 0.1 / WIDTH, 1.7 / height))
+    bar = figure.colorbar(
+        ScalarMappable(scale, HEATMAP), cax=bar_axes, label="Share of the row [%]"
+    )
     bar.outline.set_visible(False)
     return figure
 

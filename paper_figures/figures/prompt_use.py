@@ -50,7 +50,7 @@ def prompt_use(results: Results, dataset: str) -> Figure:
     parts: Any = figure.subfigures(2, 1, height_ratios=[2.6, 1.9 * map_rows])
     above, below = parts
     number, own = above.subplots(1, 2)
-    # Few of a comparison's methods select: they get the colours that are told apart best.
+    # Few of a comparison's methods select: they get the colours that differ most.
     drawn = replace(results.plan, methods=tuple(method for method, _ in found))
     looks, tasks = method_looks(drawn), np.arange(1, n_tasks + 1)
     for method, values in found:

@@ -80,8 +80,8 @@ def comparison(
             f"## How the methods compare{where}",
             _ranking(plan, errors, runs),
             to_markdown(errors_table(plan, errors, runs), notes=False).rstrip(),
-            "Task right: of the images of a task, those for which a class of that task is named, "
-            "whoever decides it. Class right within it: of those, the images whose class is named.",
+            "Task right: of the images of a task, those for which a class of that task is named. "
+            "Class right within it: of those, the images whose class is named.",
             *_without(plan, tables["missing"]),
             f"## Where the errors lie{where}",
             _errors(plan, errors),
@@ -122,11 +122,11 @@ def _without(plan: Plan, missing: pd.DataFrame) -> list[str]:
     if missing.empty:
         return []
     titles = {method.name: method.title for method in plan.methods}
-    told = [
+    lines = [
         f"{escape_markdown(titles[str(method)])} ({len(own)}: {', '.join(sorted(set(own['why'])))})"
         for method, own in missing.groupby("method", sort=False)
     ]
-    return [f"Runs that are missing: {'; '.join(told)}."]
+    return [f"Runs that are missing: {'; '.join(lines)}."]
 
 
 def _rivals(plan: Plan, frame: pd.DataFrame) -> list[MethodRow]:
@@ -166,14 +166,14 @@ def _below_joint(
         return f"No continual method ends above {_named(joint, mean)}."
     images = int(runs["test_images"].iloc[0])
     by_seed = frame.pivot_table(index="seed", columns="method", values="accuracy")
-    told = [
+    lines = [
         f"{_named(m, mean)}, by {number(mean[m.name] - mean[joint.name], 1)} points, in "
         f"{int((by_seed[m.name] > by_seed[joint.name]).sum())} of "
         f"{len(by_seed[[m.name, joint.name]].dropna())} seeds"
         for m in above
     ]
     return (
-        f"{_named(joint, mean)} is not above all: higher ends {'; '.join(told)}. A point is "
+        f"{_named(joint, mean)} is not above all: higher ends {'; '.join(lines)}. A point is "
         f"{number(images / 100, 1)} of the {images} test images."
     )
 
@@ -206,7 +206,7 @@ def _choices(plan: Plan, frame: pd.DataFrame) -> str:
     if not chosen:
         return "No method here selects prompts."
     mean = frame.groupby("method")[["prompts", "effective", "shared", "own"]].mean()
-    told = [
+    lines = [
         f"- **{escape_markdown(m.title)}**: the images of one task choose "
         f"{number(mean.loc[m.name, 'effective'], 1)} prompts (effective number) of "
         f"{number(mean.loc[m.name, 'prompts'], 1)} that are used; "
@@ -226,7 +226,7 @@ def _choices(plan: Plan, frame: pd.DataFrame) -> str:
         if same
         else "With no method do two tasks share three quarters of their choices."
     )
-    return text + "\n\n" + "\n".join(told)
+    return text + "\n\n" + "\n".join(lines)
 
 
 def _named(method: MethodRow, mean: pd.Series) -> str:

@@ -33,7 +33,7 @@ def write_findings(
 
 
 def findings(analyses: Analyses, limits: Sequence[str]) -> str:
-    """The page as Markdown. Numbers of several data sets are told one after the other."""
+    """The page as Markdown. Numbers of several data sets stand one after the other."""
     parts = [f"# Findings: {analyses.plan.title}\n"]
     seeds = ", ".join(map(str, analyses.plan.seeds))
     parts.append(
@@ -52,12 +52,12 @@ def findings(analyses: Analyses, limits: Sequence[str]) -> str:
         ("Failure modes, and the quality of replay", _replay, []),
     ]
     for title, tell, tables in sections:
-        told = [tell(analyses, dataset.name) for dataset in analyses.plan.datasets]
-        if len(told) > 1:
+        lines = [tell(analyses, dataset.name) for dataset in analyses.plan.datasets]
+        if len(lines) > 1:
             titles = [dataset.title for dataset in analyses.plan.datasets]
-            told = [f"*{t}.* {text}" for t, text in zip(titles, told, strict=True)]
+            lines = [f"*{t}.* {text}" for t, text in zip(titles, lines, strict=True)]
         shown = "\n".join(to_markdown(table(analyses), notes=False) for table in tables)
-        parts.append(f"## {title}\n\n" + "\n\n".join(told) + f"\n\n{shown}")
+        parts.append(f"## {title}\n\n" + "\n\n".join(lines) + f"\n\n{shown}")
     return "\n".join(parts)
 
 
@@ -78,7 +78,9 @@ def _ablations(analyses: Analyses, dataset: str) -> str:
         f"{_points(others.loc[best, 'difference'])}. "
     )
     if sure.empty:
-        return text + "No difference's interval leaves zero out: none is told from chance."
+        return (
+            text + "No difference's interval leaves zero out: none is distinguishable from chance."
+        )
     listed = "; ".join(
         f"{_called(analyses, str(name))} ({number(row['difference'], 1, sign=True)})"
         for name, row in sure.sort_values("difference").iterrows()
@@ -90,7 +92,7 @@ def _keys(analyses: Analyses, dataset: str) -> str:
     selection = analyses.table("selection", dataset)
     drift = analyses.table("key-drift", dataset)
     runs = analyses.table("runs", dataset)
-    told = []
+    lines = []
     right: dict[str, float] = {}
     for method in analyses.present(list(KEY_KINDS), selection):
         own = selection[selection["method"] == method]
@@ -101,7 +103,7 @@ def _keys(analyses: Analyses, dataset: str) -> str:
         moved = drift[(drift["method"] == method) & (drift["after_task"] == last["task"].max())]
         right[method] = 100 * old["right_task"].mean()
         accuracy = runs[runs["method"] == method]["final_average_accuracy"].mean()
-        told.append(
+        lines.append(
             f"**{KEY_KINDS[method]}**: images of old tasks choose a prompt of their own task in "
             f"{_percent(100 * just_old['right_task'].mean())} of layers just after it and in "
             f"{_percent(right[method])} at the end; {_percent(100 * old['changed'].mean())} of "
@@ -110,7 +112,7 @@ def _keys(analyses: Analyses, dataset: str) -> str:
             f"(1 − cosine; at most {number(moved['drift'].max(), 3)}). Final accuracy "
             f"{_percent(accuracy)}."
         )
-    return _keys_answer(right, drift) + "\n\n" + "\n".join(f"- {line}" for line in told)
+    return _keys_answer(right, drift) + "\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
 def _keys_answer(right: dict[str, float], drift: pd.DataFrame) -> str:
@@ -144,14 +146,14 @@ def _keys_answer(right: dict[str, float], drift: pd.DataFrame) -> str:
 def _mixtures(analyses: Analyses, dataset: str) -> str:
     frame = analyses.table("mixtures", dataset)
     runs = analyses.table("runs", dataset)
-    told = []
+    lines = []
     for space, title in SPACES.items():
         own = frame[frame["space"] == space]
         if own.empty:
             continue
         chosen = own[own["best"]]["components"]
         likely = own.groupby("components")["held_out"].mean()
-        told.append(
+        lines.append(
             f"**{title}** ({int(own['dim'].iloc[0])} dimensions, "
             f"{number(own['samples'].mean(), 0)} fitted features a class): BIC prefers more than "
             f"one diagonal Gaussian for {_percent(100 * (chosen > 1).mean())} of classes; it "
@@ -160,7 +162,7 @@ def _mixtures(analyses: Analyses, dataset: str) -> str:
         )
     by_m = runs[runs["components"].notna()].groupby("components")["final_average_accuracy"]
     means = by_m.mean()
-    text = "\n".join(f"- {line}" for line in told)
+    text = "\n".join(f"- {line}" for line in lines)
     if len(means) > 1:
         spread = float(by_m.std().mean())
         apart = float(means.max() - means.min())
@@ -256,10 +258,10 @@ def _replay(analyses: Analyses, dataset: str) -> str:
     frame = analyses.table("signatures", dataset)
     runs = analyses.table("runs", dataset)
     total = len(runs)
-    told = []
+    lines = []
     for name, own in frame.groupby("signature", sort=False):
         showing = own[own["shown"]].drop_duplicates(["method", "seed"])
-        told.append(
+        lines.append(
             f"{str(name).replace('_', ' ')} (threshold {own['threshold'].iloc[0]:g}): "
             f"{len(showing)} of {total} runs"
             + (
@@ -272,7 +274,7 @@ def _replay(analyses: Analyses, dataset: str) -> str:
     classifier = analyses.table("replay-classifier", dataset)
     own = quality[quality["method"] == analyses.full].mean(numeric_only=True)
     learned = classifier[classifier["method"] == analyses.full].mean(numeric_only=True)
-    text = "Runs that show a failure mode: " + "; ".join(told) + "."
+    text = "Runs that show a failure mode: " + "; ".join(lines) + "."
     if "coverage" in own and not np.isnan(own["coverage"]):
         text += (
             " Features drawn from the full method's mixtures have "

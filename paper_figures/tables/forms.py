@@ -194,7 +194,7 @@ def _notes(table: Table) -> list[str]:
     if table.best or table.second:
         words = [("bold", "best", table.best), ("underlined", "second best", table.second)]
         listed = ", ".join(f"{look}: {what}" for look, what, cells in words if cells)
-        said.insert(min(1, len(said)), f"{listed.capitalize()} of the column, bounds left aside.")
+        said.insert(min(1, len(said)), f"{listed.capitalize()} of the column, bounds left out.")
     return said
 
 

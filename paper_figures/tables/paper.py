@@ -1,7 +1,7 @@
 """The paper's tables: mean ± sample deviation over seeds, from all runs that have finished.
 
 Continual methods come first, then what learns nothing, then bounds; each block in the plan's order.
-The best of a column is bold and the second best underlined, the other blocks left aside. A cell
+The best of a column is bold and the second best underlined, the other blocks left out. A cell
 without a finished run holds a dash and a footnote that says why; one over fewer seeds says so.
 Definitions and what each method is stand in an appendix of their own.
 """

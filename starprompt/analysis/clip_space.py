@@ -1,7 +1,7 @@
 """Is CLIP's space as good on this domain as on photographs? How far classes lie apart in it.
 
 Image features are brought to unit length, as CLIP compares them. Test images, frozen CLIP: nothing
-here depends on a method, keys aside.
+here depends on a method except the keys.
 """
 
 import numpy as np

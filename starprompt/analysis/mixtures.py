@@ -1,4 +1,4 @@
-"""How many Gaussians does a class need? And the mixtures that a run remembered, to draw from.
+"""How many Gaussians does a class need? And the mixtures that a run stored, to draw from.
 
 Features of a class are divided once: four fifths fit mixtures of diagonal Gaussians, one fifth is
 held out. BIC = k ln n - 2 n l with k = M (2 d + 1) - 1 parameters and l the mean log-likelihood of

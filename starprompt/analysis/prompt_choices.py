@@ -52,7 +52,7 @@ def with_tasks(rows: pd.DataFrame, task_of_class: Sequence[int]) -> pd.DataFrame
 
     A prompt that is a class's or a task's own belongs to that task. One of a shared pool belongs to
     the task whose images gave it the largest share of their choices just after that task was
-    learned; one that nobody chose then, to the task that does so after the last.
+    learned; one that was not chosen then, to the task that does so after the last.
     """
     of = np.asarray(task_of_class)
     chosen = rows["chosen_class"].to_numpy()

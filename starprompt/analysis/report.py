@@ -1,6 +1,6 @@
 """All analyses of one data set's runs, as tidy tables: ``results/<config>/analysis/<data set>/``.
 
-Columns are told in docs/analysis.md. Tables and figures read these files alone.
+docs/analysis.md describes the columns. Tables and figures read these files alone.
 """
 
 import math
@@ -92,7 +92,7 @@ def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> list[Path]:
 
 
 def _of_each(runs: Runs, table: Callable[[RunFiles], pd.DataFrame]) -> pd.DataFrame:
-    """The runs' tables under each other, behind columns method and seed."""
+    """Concatenate the runs' tables; prepend method and seed."""
     frames = []
     for (method, seed), run in runs.items():
         frame = table(run)

@@ -83,9 +83,9 @@ def _pixels(vit: Any) -> int:
 
 
 def clip_activations(visual: nn.Module, image_size: int, precision: str) -> Activations:
-    """Of CLIP's image tower, which keeps nothing: what is computed at one time, and no more.
+    """Of CLIP's image encoder, which keeps nothing: what is computed at one time, and no more.
 
-    A transformer's widest block; for other towers sixteen float32 maps of the image's size.
+    A transformer's widest block; for other encoders sixteen float32 maps of the image's size.
     """
     transformer: Any = getattr(visual, "transformer", None)
     positions: Any = getattr(visual, "positional_embedding", None)

@@ -1,4 +1,4 @@
-"""Frozen CLIP: image features, text features, and a text tower that learned prompts go through."""
+"""Frozen CLIP: image features, text features, and the text encoder of learned prompts."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -58,18 +58,18 @@ class FrozenClip(nn.Module):
     """An open_clip CLIP whose parameters never learn and whose mode never leaves evaluation.
 
     Args:
-        model: ``open_clip.CLIP`` with a causal text tower.
+        model: ``open_clip.CLIP`` with a causal text encoder.
         tokenizer: texts to token ids; None where only token ids are used.
         name: what records call it.
         weights_file: the file the weights are from; its SHA-256 is the digest. Without one the
             digest is taken over the state dict.
         statistics: channel statistics of the images it was trained on.
         squash: resize both sides of a view instead of resizing the shorter and cropping.
-        precision: of the image tower's products (``starprompt.precision``); the text tower, whose
-            few tokens cost nothing and whose keys decide everything, stays float32.
+        precision: of the image encoder's products (``starprompt.precision``); the text encoder,
+            whose few tokens cost nothing and whose keys decide everything, stays float32.
 
     Raises:
-        UserError: the model's text tower is of another kind, or the precision is unknown.
+        UserError: the model's text encoder is of another kind, or the precision is unknown.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class FrozenClip(nn.Module):
         precision: str = "float32",
     ) -> None:
         super().__init__()
-        _refuse_other_towers(model, name)
+        _refuse_other_architectures(model, name)
         self.model: Any = model.float().requires_grad_(False)
         self.tokenizer = tokenizer
         self.name = name
@@ -93,14 +93,14 @@ class FrozenClip(nn.Module):
         self.precision = require_precision(precision)
         #: τ, already exponentiated; a number, so that no step waits for the device to tell it
         self.logit_scale = torch.as_tensor(self.model.logit_scale).exp().item()
-        #: set where the image tower's blocks run compiled
+        #: set where the image encoder's blocks run compiled
         self.first_size: FirstSize | None = None
         self._weights_file = weights_file
         self._digest: str | None = None
         self.eval()
 
     def train(self, mode: bool = True) -> "FrozenClip":
-        """Stay in evaluation mode, whatever a module that holds this one is told."""
+        """Stay in evaluation mode, also when a parent module is set to training."""
         return super().train(False)
 
     @property
@@ -115,7 +115,7 @@ class FrozenClip(nn.Module):
 
     @property
     def text_width(self) -> int:
-        """Width of the text tower, hence of a learned context vector."""
+        """Width of the text encoder, hence of a learned context vector."""
         return self.model.token_embedding.embedding_dim
 
     @property
@@ -137,11 +137,11 @@ class FrozenClip(nn.Module):
         return self._digest
 
     def activations(self) -> Activations:
-        """What an image takes in the image tower, which keeps nothing."""
+        """What an image takes in the image encoder, which keeps nothing."""
         return clip_activations(self.model.visual, self.image_size, self.precision)
 
     def compile_image_tower(self) -> None:
-        """Let the image tower's blocks, if it is a transformer, run compiled code."""
+        """Let the image encoder's blocks, if it is a transformer, run compiled code."""
         transformer = getattr(self.model.visual, "transformer", None)
         if transformer is not None:
             self.first_size = FirstSize()
@@ -238,7 +238,7 @@ class FrozenClip(nn.Module):
         )
 
 
-def _refuse_other_towers(model: nn.Module, name: str) -> None:
+def _refuse_other_architectures(model: nn.Module, name: str) -> None:
     if (
         not isinstance(model, open_clip.CLIP)
         or model.attn_mask is None
@@ -246,8 +246,8 @@ def _refuse_other_towers(model: nn.Module, name: str) -> None:
         or model.text_projection is None
     ):
         raise UserError(
-            f"{name} has no text tower of CLIP's own kind (causal, read at its end-of-text token), "
-            "which learned prompts need; choose a CLIP such as 'ViT-L-14-quickgelu/openai'."
+            f"{name} has no text encoder of CLIP's own kind (causal, read at its end-of-text "
+            "token), which learned prompts need; choose a CLIP such as 'ViT-L-14-quickgelu/openai'."
         )
 
 
@@ -266,7 +266,7 @@ def load_clip(
     do and know nothing).
 
     Raises:
-        UserError: an unknown name, a model without a usable text tower, weights that are not
+        UserError: an unknown name, a model without a usable text encoder, weights that are not
             there, cannot be read or belong to another model.
     """
     if name == "tiny":

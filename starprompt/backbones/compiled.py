@@ -1,8 +1,8 @@
-"""torch.compile for the towers, block by block and for one batch size.
+"""torch.compile for the image encoders, block by block and for one batch size.
 
-One block is compiled and serves all that are shaped alike, which takes seconds where a whole tower
-takes minutes. Only batches of the first size that a tower sees run compiled: a task's last, smaller
-batch runs as written, so that no size is ever compiled for beside the one that nearly all have.
+One compiled block serves all blocks of the same shape, which takes seconds where a whole encoder
+takes minutes. Only batches of the first size that an encoder sees run compiled. A task's last,
+smaller batch runs as written, so that no second size is compiled.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ BACKEND = "inductor"
 
 
 class FirstSize:
-    """Opened around a tower's pass: compiled code for batches as large as the first, else none."""
+    """Around an encoder's pass: compiled code for batches as large as the first, else none."""
 
     def __init__(self) -> None:
         self._size: int | None = None

@@ -115,7 +115,7 @@ def embed(
 ) -> dict[str, Tensor]:
     """{"clip": (N, d), "query": (N, d)} float32 on the CPU, of (N,3,H,W) uint8 images.
 
-    A batch whose two views are equal is encoded once. ``advance`` is told of every batch's size.
+    A batch whose two views are equal is encoded once. ``advance`` gets every batch's size.
     """
     features = {kind: torch.empty(len(images), clip.dim) for kind in KINDS}
     for start in range(0, len(images), batch_size):

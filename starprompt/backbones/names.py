@@ -67,7 +67,7 @@ def parse_clip(name: str) -> Source:
 
     Raises:
         UserError: unknown model or tag (with the near names), no weights named, or a model whose
-            text tower is not CLIP's own.
+            text encoder is not CLIP's own.
     """
     import open_clip
     from open_clip.pretrained import get_pretrained_cfg
@@ -78,7 +78,7 @@ def parse_clip(name: str) -> Source:
         raise unknown_name("CLIP", model, ["tiny", *usable_clips()])
     if model not in usable_clips():
         raise UserError(
-            f"The text tower of {model!r} is not CLIP's own causal one, which learned prompts "
+            f"The text encoder of {model!r} is not CLIP's own causal one, which learned prompts "
             "need; choose a model such as 'ViT-L-14-quickgelu/openai'."
         )
     tags = open_clip.list_pretrained_tags_by_model(model)
@@ -155,7 +155,7 @@ def parse_vit(name: str) -> Source:
 
 
 def usable_clips() -> list[str]:
-    """Models of open_clip whose text tower is CLIP's own, known from their configuration alone."""
+    """Models of open_clip whose text encoder is CLIP's own, by their configuration."""
     import open_clip
 
     return [name for name in open_clip.list_models() if _has_clips_text_tower(name)]

@@ -22,7 +22,7 @@ from starprompt.precision import in_tower, require_precision
 class TowerViT(VisionTransformer):
     """timm's transformer as it is, whose products are computed in a run's precision.
 
-    Whoever calls it, frozen or trained, gets float32 and need not know of any other format.
+    Its outputs are float32, frozen or trained, whatever it computes in.
     """
 
     precision: str = "float32"

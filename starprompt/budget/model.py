@@ -35,7 +35,7 @@ TERA, GIGA, MEGA = 1e12, 1e9, 1e6
 GPU_RATE = {"bf16": 300.0, "tf32": 120.0, "float32": 30.0}
 #: the same for one CPU thread: the tiny pair's step, by benchmarks/matmul_ceiling.py
 CPU_RATE = 0.03
-#: under bf16 the text tower stays float32 and runs in TF32, at this part of the rate
+#: under bf16 the text encoder stays float32 and runs in TF32, at this part of the rate
 TEXT_RATE = GPU_RATE["tf32"] / GPU_RATE["bf16"]
 #: seconds that the host takes to give the device one piece of work
 LAUNCH_SECONDS = 8e-6
@@ -241,7 +241,7 @@ class _Run:
         images: dict[str, float] = defaultdict(float)
         hyperparameters = self.spec.resolve(self.data.name)
         parameters = dict.fromkeys(("trained", "stored"), 0.0)
-        largest, remembered = 0.0, 0.0
+        largest, stored_features = 0.0, 0.0
         step_operations = []
         for task in self._tasks():
             names = {**hyperparameters, **self._names(), **task}
@@ -254,14 +254,14 @@ class _Run:
                 largest = max(largest, self._phase_bytes(phase, names))
             if self.clip is not None:
                 features = 2 * (task["images"] + task["tests"]) * self.clip.dim * FLOAT
-                remembered = max(remembered, features)
+                stored_features = max(stored_features, features)
             parameters = {name: evaluate(getattr(self.facts, name), names) for name in parameters}
         operations: dict[str, float] = defaultdict(float)
         for total in phases.values():
             for part, count in total.operations.items():
                 operations[part] += count
         weights, device = self._weights(names), 0.0
-        device = weights["all"] + largest + remembered + FLOAT * parameters["stored"]
+        device = weights["all"] + largest + stored_features + FLOAT * parameters["stored"]
         read = sum(images.values()) * self.data.bytes_an_image
         kept = FLOAT * (parameters["trained"] + parameters["stored"])
         buffer = evaluate(self.facts.kept_images, names) * self.data.bytes_an_image
@@ -526,7 +526,7 @@ def _class_names(spec: DatasetSpec, root: Path) -> list[str]:
 
 
 def _stored_side(spec: DatasetSpec) -> int:
-    """Side of the stored training images: of the last step that stores them, else as told."""
+    """Side of the stored training images, by the last step that stores them or by the YAML."""
     for step in reversed(spec.stored.train):
         size = step.size
         return size if isinstance(size, int) else max(size)

@@ -16,7 +16,7 @@ VOCABULARY, CONTEXT = 49408, 77
 
 
 class UnknownCostError(UserError):
-    """A backbone that these tables do not know: the run may be fine, its cost cannot be told."""
+    """A backbone that these tables do not know: the run may be fine, its cost is unknown."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class ViT:
 
 @dataclass(frozen=True)
 class Clip:
-    """A CLIP of two towers, the image tower given by its totals."""
+    """A CLIP of two encoders, the image encoder given by its totals."""
 
     dim: int
     image_operations: int
@@ -117,7 +117,7 @@ class Clip:
 
     @property
     def parameters(self) -> int:
-        """Of both towers."""
+        """Of both encoders."""
         width = self.text.width
         tokens = (self.vocabulary + self.context) * width
         return (

@@ -50,7 +50,7 @@ NAMES = {
     "vit_tokens": "its tokens of an image, [CLS] included",
     "vit_parameters": "its parameters",
     "clip_dim": "width d of CLIP's common space",
-    "text_width": "width of CLIP's text tower",
+    "text_width": "width of CLIP's text encoder",
     "em": f"operations of a mixture's fit, per feature, dimension and component ({EM})",
 }
 
@@ -91,10 +91,10 @@ class Phase(_Part):
     passes: Expression = 1
     batch: Expression = 128
     vit: list[VitPass] = []
-    clip: Expression = Field(default=0, description="passes through CLIP's image tower")
-    texts: Expression = Field(default=0, description="texts a batch, through CLIP's text tower")
+    clip: Expression = Field(default=0, description="passes through CLIP's image encoder")
+    texts: Expression = Field(default=0, description="texts a batch, through CLIP's text encoder")
     text_tokens: Expression = Field(default=0, description="of each, beside X, the name, the dot")
-    text_gradient: bool = Field(default=True, description="contexts learn through the text tower")
+    text_gradient: bool = Field(default=True, description="contexts learn through the text encoder")
     operations: Expression = Field(default=0, description="other matrix products, an item")
     kernels: Expression = Field(default=20, description="device calls a batch outside networks")
 

@@ -77,7 +77,9 @@ class Config(_Model):
         default="auto",
         description="images of a batch at a time; auto: the whole batch where memory suffices",
     )
-    compile: bool = Field(default=False, description="let torch.compile make the towers' kernels")
+    compile: bool = Field(
+        default=False, description="compile the image encoders with torch.compile"
+    )
     threads: int = Field(default=1, ge=1, description="CPU threads of one run")
     gpu: int = Field(default=0, ge=0, description="GPUs that one run leases; 0: it uses the CPU")
     runs_per_gpu: int = Field(

@@ -1,9 +1,9 @@
-"""What a run keeps while it is under way, so that a killed one goes on at its last finished task.
+"""What an unfinished run keeps, so that a killed one resumes after its last finished task.
 
 A run's folder has a folder ``work`` until the record is written:
 
     work/run.json                 fingerprint, attempts, when the first one started
-    work/under-way/               the task after these, where it was stopped (under_way.py)
+    work/under-way/               the task after these, where it was stopped (task_checkpoint.py)
     work/task-002/outcome.json    accuracy row, times, losses, digests of the files beside it
                   predictions.parquet, selection.parquet, diagnostics.safetensors
                   state.safetensors      what the learner's state_dict gave; latest task only
@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from starprompt.continual import task_checkpoint as under_way
+from starprompt.continual import task_checkpoint
 from starprompt.continual.evaluation import Evaluation
 from starprompt.continual.prediction_files import PREDICTION_SCHEMA, SELECTION_SCHEMA, write_part
 from starprompt.errors import UserError
@@ -66,7 +66,7 @@ class _Run(BaseModel):
 
 
 class WorkFolder:
-    """The finished tasks of a run under way. To be opened under the run's lock."""
+    """The finished tasks of an unfinished run. Open it under the run's lock."""
 
     def __init__(self, path: Path, fingerprint: str) -> None:
         """Open ``path``; what another fingerprint left there, or is damaged, is thrown away."""
@@ -83,7 +83,7 @@ class WorkFolder:
                 logger.warning("%s was left by other code or settings: the run begins anew", path)
             self._run = _Run(fingerprint=fingerprint, attempts=1, started=now())
             shutil.rmtree(path, ignore_errors=True)
-        if not self.outcomes and under_way.kept_place(path, 0) is None:
+        if not self.outcomes and task_checkpoint.kept_place(path, 0) is None:
             shutil.rmtree(path, ignore_errors=True)
         write_json(path / "run.json", self._run.model_dump())
 
@@ -123,7 +123,7 @@ class WorkFolder:
             outcome = outcome.model_copy(update={"digests": digests})
             (folder / OUTCOME).write_text(outcome.model_dump_json(indent=1), encoding="utf-8")
         self.outcomes.append(outcome)
-        shutil.rmtree(self.path / under_way.FOLDER, ignore_errors=True)
+        shutil.rmtree(self.path / task_checkpoint.FOLDER, ignore_errors=True)
         if outcome.task:
             (self.task_folder(outcome.task - 1) / STATE).unlink(missing_ok=True)
 

@@ -88,7 +88,7 @@ def forward_operations(learner: Learner, test: TaskData) -> int:
     """Floating-point operations that predicting one image takes, all encoders included.
 
     One image alone, because a method may let the images of a batch share what it computes. CLIP
-    features come from a cache here; a new image would have to go through CLIP, so its image tower
+    features come from a cache here; a new image would have to go through CLIP, so its image encoder
     is counted for every method that asks for them.
     """
     batch = next(iter(test.batches(1, inputs=learner.test_inputs)))

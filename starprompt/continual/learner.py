@@ -139,7 +139,7 @@ class Learner(ABC):
         """Build modules and parameters (torch's seed is set by the runner just before)."""
 
     def begin_task(self, task: Task) -> None:  # noqa: B027 - an empty hook, on purpose
-        """Before a task's first step: make room for its classes, make the optimiser."""
+        """Before a task's first step: extend to its classes, make the optimiser."""
 
     def begin_epoch(self, epoch: int) -> None:  # noqa: B027 - an empty hook, on purpose
         """Before each epoch of the current task: set the learning rate."""
@@ -175,8 +175,8 @@ class Learner(ABC):
 
         By default the parameters of ``self.optimiser`` with its moments and rates, and how far
         ``self.schedule`` has come, where there is one; a method whose steps change more (a buffer
-        that fills) adds that here and in ``load_task_state``. None: it can't be told, and a run
-        that is stopped begins the task anew.
+        that fills) adds that here and in ``load_task_state``. Return None if the state within a
+        task cannot be saved: a stopped run then begins the task anew.
         """
         optimiser, schedule = getattr(self, "optimiser", None), getattr(self, "schedule", None)
         if optimiser is None:

@@ -52,7 +52,7 @@ def selection_table(after_task: int, ids: Tensor, labels: Tensor, selection: Sel
     """One row an image and choice; ids, labels (N,), selection (N, K). Choices vary fastest."""
     n_images, n_choices = selection.chosen.shape
     prompt = _numpy(selection.chosen).reshape(-1)
-    nobody = np.full_like(prompt, -1)
+    none = np.full_like(prompt, -1)
     layer = np.arange(n_choices) if selection.layer is None else _numpy(selection.layer)
     if selection.weight is None:
         sharing = np.bincount(layer)[layer]
@@ -64,10 +64,10 @@ def selection_table(after_task: int, ids: Tensor, labels: Tensor, selection: Sel
         "after_task": np.full(n_images * n_choices, after_task),
         "layer": np.tile(layer, n_images),
         "true_class": np.repeat(_numpy(labels), n_choices),
-        "chosen_class": prompt if selection.of == "class" else nobody,
+        "chosen_class": prompt if selection.of == "class" else none,
         "similarity": _numpy(selection.similarity).reshape(-1),
         "prompt": prompt,
-        "chosen_task": prompt if selection.of == "task" else nobody,
+        "chosen_task": prompt if selection.of == "task" else none,
         "weight": weight,
     }
     return _table(columns, SELECTION_SCHEMA)

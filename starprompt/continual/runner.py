@@ -8,7 +8,7 @@
 
 The runner knows no method. Seeds are set at construction and at the beginning of every task from
 (seed, task), so that a run resumed after a kill equals an undisturbed one bit for bit. Asked to end
-by SIGTERM it keeps the task under way at the next step; a long task is kept every ten minutes.
+by SIGTERM it saves the unfinished task at the next step; a long task is kept every ten minutes.
 """
 
 import logging
@@ -62,7 +62,7 @@ class Watch(Protocol):
         diagnostics: Mapping[str, Tensor],
         state: Mapping[str, Tensor],
     ) -> dict[str, float]:
-        """Finite numbers by name, after a task was learned and tested."""
+        """Finite numbers by name, after a task was learned and evaluated."""
 
     def summary(self, by_task: Sequence[Mapping[str, float]]) -> dict[str, Any]:
         """What the record says under ``extra`` of the numbers of all tasks (JSON)."""

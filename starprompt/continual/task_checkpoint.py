@@ -1,4 +1,4 @@
-"""A task under way: kept now and then, so that a run can stop between two steps and go on there.
+"""A checkpoint within a task, so that a run can stop between two steps and resume there.
 
 In a run's folder it is ``work/under-way/``: ``place.json`` says how far the task has come, and
 ``state.safetensors`` holds what its steps have changed and the generators' states. It belongs to
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 FOLDER = "under-way"
 STATE = "state.safetensors"
 PLACE = "place.json"
-#: seconds of training after which a task is kept though nobody asked: what a crash can cost
+#: seconds of training between two checkpoints within a task: the most that a crash can cost
 KEEP_EVERY = 600.0
 
 

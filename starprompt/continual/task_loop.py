@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from starprompt.continual import checkpoint
-from starprompt.continual import task_checkpoint as under_way
+from starprompt.continual import checkpoint, task_checkpoint
 from starprompt.continual.checkpoint import WorkFolder
 from starprompt.continual.flops import StepCounter
 from starprompt.continual.learner import Learner
@@ -61,10 +60,10 @@ def learn_task(
 
 def _take_up(learner: Learner, task: Task, where: str, loop: Loop) -> Place:
     """Where the task begins: where it was kept, with all that its steps had changed."""
-    place = under_way.kept_place(loop.work.path, task.index)
+    place = task_checkpoint.kept_place(loop.work.path, task.index)
     if place is None:
         return Place(task=task.index)
-    path = loop.work.path / under_way.FOLDER / under_way.STATE
+    path = loop.work.path / task_checkpoint.FOLDER / task_checkpoint.STATE
     state = checkpoint.load_state(path, loop.device)
     learner.load_task_state(_behind("learner.", state))
     restore_generators(_behind("generators.", state), loop.device)
@@ -111,7 +110,7 @@ def _take_steps(
                 place.step, place.steps = step + 1, place.steps + 1
                 place.step_operations = counter.operations
                 clock = time.perf_counter()
-                if loop.termination.asked or clock - kept > under_way.KEEP_EVERY:
+                if loop.termination.asked or clock - kept > task_checkpoint.KEEP_EVERY:
                     place.values, place.seconds = watch.values(), earlier + clock - started
                     _keep(learner, place, where, loop)
                     kept = time.perf_counter()
@@ -122,7 +121,7 @@ def _take_steps(
         devices.synchronize(loop.device)
         clock = time.perf_counter()
         place.seconds = earlier + clock - started
-        if loop.termination.asked or clock - kept > under_way.KEEP_EVERY / 10:
+        if loop.termination.asked or clock - kept > task_checkpoint.KEEP_EVERY / 10:
             _keep(learner, place, where, loop)  # what comes now can't be stopped within
     return place
 
@@ -134,7 +133,7 @@ def _keep(learner: Learner, place: Place, where: str, loop: Loop) -> None:
         generators = generators_state(loop.device)
         named = {f"learner.{name}": tensor for name, tensor in state.items()}
         named |= {f"generators.{name}": tensor for name, tensor in generators.items()}
-        under_way.keep(loop.work.path, place, checkpoint.pack_state(named))
+        task_checkpoint.keep(loop.work.path, place, checkpoint.pack_state(named))
     if loop.termination.asked:
         going_on = f"at epoch {place.epoch + 1}, step {place.step + 1}" if state else "at its task"
         raise TerminatedError(f"{where}: ended by SIGTERM; run it again and it goes on {going_on}.")

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from starprompt.errors import UserError
 from starprompt.files import atomic_path
 
-#: What an archive may unpack to: so many times its own bytes, and so much in any case. Images
+#: What an archive may unpack to: a multiple of its own bytes, and this much in any case. Images
 #: hardly shrink in an archive, and lists seldom to a tenth.
 MOST_GROWTH, ALWAYS_ADMITTED = 100, 2**30
 MOST_MEMBERS = 5_000_000

@@ -1,4 +1,4 @@
-"""What a learner is handed at a time, and what it is told about the stream it will see."""
+"""A batch, and what a learner knows about its stream."""
 
 from dataclasses import dataclass
 from functools import lru_cache

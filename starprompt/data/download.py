@@ -58,7 +58,7 @@ def wanted_files(source: Source) -> list[str]:
 
 
 def find_files(folder: Path, pattern: str) -> list[Path]:
-    """Files in ``folder`` whose relative path or name matches, sorted; hidden ones aside."""
+    """Files in ``folder`` whose relative path or name matches, sorted; hidden ones left out."""
     found = []
     for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
         relative = path.relative_to(folder)

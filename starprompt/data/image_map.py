@@ -248,7 +248,7 @@ def _open_arrays(
 
 
 def _reserve(path: Path) -> None:
-    """Claim a map's room on the disk now: written into a full disk, a map kills its process."""
+    """Claim a map's disk space now: written into a full disk, a map kills its process."""
     if not hasattr(os, "posix_fallocate"):
         return
     size = path.stat().st_size

@@ -233,7 +233,7 @@ class TaskStream(Sequence[Task]):
                 sequence, so that accuracies compare
     validation  share of each class's training images that stands in for the test split, which is
                 then never touched; None for the real split
-    first_tasks only so many tasks are in the stream, and no image of the others is; ``info`` goes
+    first_tasks keep only the first N tasks and their images; ``info`` goes
                 on naming all classes
 
     Raises :class:`UserError` before anything trains when the stream cannot be: tasks that do not

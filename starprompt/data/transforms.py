@@ -189,9 +189,9 @@ def _geometric(canvas: _Canvas, step: Step, generator: torch.Generator | None) -
             corners = [[crop_offset(int(side), step.size) for side in hw] for hw in sizes.tolist()]
             corner = torch.tensor(corners, dtype=torch.float64).view(-1, 2)
         else:
-            room = sizes - step.size + 1
+            slack = sizes - step.size + 1
             draws = torch.rand(sizes.shape, generator=_need(generator, step), dtype=torch.float64)
-            corner = (draws * room).floor()
+            corner = (draws * slack).floor()
         boxes = torch.cat([corner, torch.full_like(corner, step.size)], dim=1)
         canvas.take(boxes, (step.size, step.size), within_box=False)
     canvas.resized = False

@@ -142,9 +142,9 @@ class Grid:
     def gpu_jobs(self, gpus: int) -> int:
         """How many jobs of one GPU each may go at once where that many devices may be used.
 
-        Where runs share devices, so many times as many. With ``start_ahead`` one more a device: it
-        loads its libraries, which takes seconds, and waits until the device is free. Not where
-        there are more devices than may be used: it would take one of those.
+        Where runs share devices, the number is multiplied by ``runs_per_gpu``. ``start_ahead`` adds
+        one job per device, which loads its libraries while it waits for the device. It adds none
+        where more devices are visible than may be used: the job would take one of those.
         """
         ahead = self.config.start_ahead and 0 < len(visible()) <= gpus
         return gpus * (self.config.runs_per_gpu + ahead)
@@ -263,8 +263,8 @@ class Grid:
     def runs_depend(self, datasets: Sequence[str], methods: Sequence[str]) -> str:
         """Digest of all that the runs of these methods, and their keys', depend on.
 
-        It stands among what is made of runs. The runs' files do not suffice: when a changed run
-        fails, its record is gone, and Snakemake takes older tables that miss an input for current.
+        Rules that read runs list this digest in their params. The runs' files do not suffice: when
+        a changed run fails, its record is gone, and Snakemake takes older tables for current.
         """
         every = sorted(with_keys(methods, self.methods.__getitem__))
         return digest_of({f"{d} {m}": self.run_depends(d, m) for d in datasets for m in every})

@@ -56,8 +56,8 @@ def experiment_status(config: Config, ablations: bool = False) -> list[RunStatus
     finished   its results are there
     running    a process holds its lock, or SLURM says that its job runs
     waiting    not begun, or in SLURM's queue
-    started    some of it was learned; nobody works on it
-    failed     its last process ended with an error; nobody works on it
+    started    some of it was learned; no process works on it
+    failed     its last process ended with an error; no process works on it
 
     ``ablations`` adds the experiment's variants.
     """

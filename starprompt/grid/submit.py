@@ -177,17 +177,17 @@ def _status_options(
     settings: dict[str, str], profile: dict[str, object], about: list[str]
 ) -> list[str]:
     """How often jobs are looked at, where the cluster forgets ended ones too soon for squeue."""
-    remembered = re.match(r"\d+", settings.get("MinJobAge", ""))
+    min_age = re.match(r"\d+", settings.get("MinJobAge", ""))
     wait = int(str(profile.get("slurm-init-seconds-before-status-checks", 40)))
-    if remembered is None or int(remembered[0]) >= 3 * wait:
+    if min_age is None or int(min_age[0]) >= 3 * wait:
         return []
-    shorter = int(remembered[0]) // 3
+    shorter = int(min_age[0]) // 3
     if shorter >= 5:
         return ["--slurm-init-seconds-before-status-checks", str(shorter)]
     if "slurmdbd" in settings.get("AccountingStorageType", ""):
         return ["--slurm-status-command", "sacct"]
     about.append(
-        f"This cluster forgets ended jobs after {remembered[0]} s and has no database: Snakemake "
+        f"This cluster forgets ended jobs after {min_age[0]} s and has no database: Snakemake "
         "may not see jobs end (docs/slurm.md: sacct and squeue)."
     )
     return []

@@ -58,7 +58,7 @@ def source_digest(module: str) -> str:
     """Hex SHA-256 of the project's source that ``module`` and the runner import, at any depth.
 
     It enters a run's fingerprint: half a run of yesterday's method is no start for today's. Only
-    the learner's own package and this one count; libraries are told by their versions.
+    the learner's own package and this one count; libraries count by their versions.
     """
     packages = {module.split(".")[0], __name__.split(".")[0]}
     files: dict[str, Path] = {}

@@ -1,6 +1,6 @@
 """A GPU of its own for every job: devices are leased, for the life of a process, by file locks.
 
-Whoever starts several jobs at once, a workflow or a shell loop, counts devices at best but hands
+A workflow or a shell loop that starts several jobs at once counts devices at best but hands
 out none: every job would compute on the first one. Here a job takes a free device among those that
 it may see, or waits for one, and hides all others from CUDA. Nothing here imports torch, because
 the choice must be made before CUDA is initialised.
@@ -178,10 +178,10 @@ class Ledger:
         self._mutex = FileLock(folder / "mutex.lock")
 
     def take(self, wish: Wish, what: str = "") -> Lease:
-        """Lease what is wished for as soon as it is free and nobody who came earlier needs it."""
+        """Lease the request as soon as it is free and no earlier request needs it."""
         with self._mutex.acquire(poll_interval=0.002):
             ticket, lock = self._join(wish)
-        told = time.monotonic()
+        waited_from = time.monotonic()
         waited = False
         try:
             while True:
@@ -200,7 +200,7 @@ class Ledger:
         finally:
             lock.release()
         if waited:
-            logger.info("a GPU became free after %.1f s", time.monotonic() - told)
+            logger.info("a GPU became free after %.1f s", time.monotonic() - waited_from)
         return leased
 
     def holders(self, device: str) -> list[_Holder]:
@@ -223,7 +223,7 @@ class Ledger:
     def _granted(self, ticket: Path, wish: Wish) -> tuple[list[str], int]:
         """The devices that are ours now, fewer than wished for if we must wait; how many before us.
 
-        Whoever came earlier is served first, if only in thought. One who cannot be served yet keeps
+        Earlier requests are served first, at least in the count. One who cannot be served yet keeps
         the devices that he will have soonest.
         """
         loads: dict[str, Fraction] = {}

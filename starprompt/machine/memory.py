@@ -112,31 +112,31 @@ def plan(
 def need_of_modules(modules: Iterable[nn.Module], view_bytes: int, batch: int) -> MemoryNeed:
     """What training these modules by Adam needs, as far as they tell.
 
-    A tower says what an image takes in it by a method ``activations()``, which gives bytes ``kept``
-    until the backward pass, ``passing`` at one time and ``constant``. ``view_bytes`` is an image's
-    view; of these the whole batch has three at most while it is augmented, a micro-batch two.
+    An encoder's method ``activations()`` says what an image takes in it: bytes ``kept`` until the
+    backward pass, ``passing`` at one time and ``constant``. ``view_bytes`` is an image's view; of
+    these the whole batch has three at most while it is augmented, a micro-batch two.
     """
     modules = list(modules)
     tensors = {id(t): t for m in modules for t in (*m.parameters(), *m.buffers())}.values()
     trained = sum(t.nbytes for t in tensors if t.requires_grad)
-    towers = [tower.activations() for module in modules for tower in _towers(module)]
+    encoders = [encoder.activations() for module in modules for encoder in _encoders(module)]
     return MemoryNeed(
         parameters=sum(t.nbytes for t in tensors),
         learning=3 * trained,  # a gradient and Adam's two moments
-        step=3 * batch * view_bytes + sum(tower.constant for tower in towers),
+        step=3 * batch * view_bytes + sum(encoder.constant for encoder in encoders),
         image=2 * view_bytes
-        + sum(tower.kept for tower in towers)
-        + max((tower.passing for tower in towers), default=0),
+        + sum(encoder.kept for encoder in encoders)
+        + max((encoder.passing for encoder in encoders), default=0),
     )
 
 
-def _towers(module: Any) -> Iterator[Any]:
+def _encoders(module: Any) -> Iterator[Any]:
     """The outermost modules that tell what an image takes."""
     if hasattr(module, "activations"):
         yield module
         return
     for child in module.children():
-        yield from _towers(child)
+        yield from _encoders(child)
 
 
 def available_bytes(device: torch.device) -> int:
@@ -197,7 +197,7 @@ def _control_group_room(groups: str, system: Path = Path("/")) -> list[int]:
 
     groups  the process's /proc/self/cgroup
     """
-    room = []
+    free = []
     for place, mark, limit_file, used_file in _CONTROL_GROUPS:
         root = system / place
         own = next((g.partition(mark)[2] for g in groups.splitlines() if mark in g), None)
@@ -215,5 +215,5 @@ def _control_group_room(groups: str, system: Path = Path("/")) -> list[int]:
                 continue
             if limit != "max":
                 cached = sum(int(s.split()[1]) for s in stat if s.startswith("inactive_file "))
-                room.append(max(0, int(limit) - used + cached))
-    return room
+                free.append(max(0, int(limit) - used + cached))
+    return free

@@ -1,4 +1,4 @@
-"""Who works on a run: a note beside the run's lock, for people and for `starprompt status`.
+"""The lock of a run, and a note beside it that names its owner.
 
 The lock alone says whether somebody does; the note of a killed process stays and means nothing.
 """
@@ -32,7 +32,7 @@ def write_note(folder: Path) -> None:
 
 
 def owner(folder: Path) -> dict[str, Any] | None:
-    """The note of the process that works on ``folder``; empty if it left none; None: nobody does.
+    """The note of the process that works on ``folder``: empty if it left none, None without one.
 
     The lock is tried for an instant; a run that begins in it waits half a second.
     """

@@ -24,7 +24,7 @@ class Termination:
 
     @contextmanager
     def in_steps(self) -> Iterator[None]:
-        """While steps are taken: the signal waits for whoever reads :attr:`asked`."""
+        """While steps are taken, the signal only sets :attr:`asked`."""
         self._in_steps = True
         try:
             yield
@@ -42,7 +42,7 @@ class Termination:
 
 @contextmanager
 def listening(where: str) -> Iterator[Termination]:
-    """Mind SIGTERM in the block (in a main thread; elsewhere nothing can be minded).
+    """Handle SIGTERM in the block; does nothing outside the main thread.
 
     ``where`` names the run in the message. Raises :class:`TerminatedError` in the block.
     """

@@ -86,7 +86,7 @@ class FirstStage(Learner):
         self.optimiser = torch.optim.SGD([self.context], lr=self.hp.lr)
 
     def current_keys(self) -> Tensor:
-        """(N_t, d) unit keys of the task's own classes, from one pass of the text tower."""
+        """(N_t, d) unit keys of the task's own classes, from one pass of the text encoder."""
         embeddings = self.text.with_context(self.context)
         return F.normalize(self.clip.encode_prompts(embeddings, self.text.eot), dim=-1)
 

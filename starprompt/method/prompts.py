@@ -26,7 +26,7 @@ class PromptPool(nn.Module):
     """One query weight a (d) and one prompt r per class and layer.
 
     Prompts are (D) residuals, or (2P, D) prefixes: P keys, then P values. Only the classes of the
-    task under way are parameters; those of the past are buffers that no optimiser knows, so that
+    current task are parameters; those of the past are buffers that no optimiser knows, so that
     a step costs the same however many classes went before, and nothing can drift.
     """
 

@@ -88,7 +88,7 @@ def straight_through(injected: Tensor, prompts: Tensor, similarity: Tensor) -> T
     """The released code's gradient for query weights: ``injected`` (B, L, ...) in value.
 
     It zeroes the similarities of the classes that were not chosen in place and under `no_grad`
-    (`get_masked_clip_out`), so that autograd never hears of it: the similarity of *every* current
+    (`get_masked_clip_out`), which autograd does not record: the similarity of *every* current
     class receives the gradient <dL/d injected, r_c>, chosen or not. Kept, because it decides which
     query weights learn; equal in value, as what is added is zero.
 

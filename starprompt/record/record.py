@@ -3,7 +3,7 @@
 A run's folder is ``results/runs/<config>/<dataset>/<method>/seed<seed>/`` and holds
 ``record.json`` (this schema), ``predictions.parquet``, ``selection.parquet``,
 ``diagnostics.safetensors`` and ``checkpoint.safetensors``. The two tables' columns are named here
-as well; what a method's diagnostics hold is told in docs/analysis.md.
+as well; docs/analysis.md says what a method's diagnostics hold.
 """
 
 import json

@@ -33,7 +33,7 @@ def held_out_errors(
     One system of min(n, M) unknowns is factored for each ridge, in float64: with fewer rows than
     columns H (H^T H + ridge I)^-1 H^T = H H^T (H H^T + ridge I)^-1, so that M = 10,000
     projections of a task's 2,000 images cost a system of 2,000. A ridge that leaves the Gram matrix
-    singular to float32's precision counts as one without a solution: whoever takes it solves in
+    singular to float32's precision counts as one without a solution: its solution is computed in
     float32 (:func:`ridge_solution`).
     """
     (rows, answers), (held_rows, held_answers) = fit, held

@@ -171,12 +171,12 @@ def _unlike_readme(text: str, config: Config, readme: Path) -> list[str]:
         return []
     first = text.partition("\n|")[2].partition("\n\n")[0]
     page = {title: _CELL.search(cell) for title, cell in _ROW.findall(f"|{first}")}
-    told = []
+    differences = []
     for title, cell in _ROW.findall(table):
         ours, theirs = _CELL.search(cell), page.get(title)
         if ours is None or theirs is None:
             continue
         pairs = zip(ours.groups(), theirs.groups(), strict=True)
         if any(abs(float(a) - float(b)) > 0.051 for a, b in pairs):
-            told.append(f"{title} {ours.group()} there, {theirs.group()} here")
-    return told
+            differences.append(f"{title} {ours.group()} there, {theirs.group()} here")
+    return differences

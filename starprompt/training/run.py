@@ -1,4 +1,4 @@
-"""Where the rooms meet: one cell of the grid, from its names to its record.
+"""One run, from the names in its configuration to its record.
 
 Data, backbones and methods don't know each other; here a configuration's names become a stream, a
 setting and a learner, and the runner is set going.
@@ -110,13 +110,13 @@ def run(
     stream = _open_stream(config, cell, method, device, validation, first_tasks)
     if method.keys is not None and keys_folder is None:
         keys_folder = config.run_folder(replace_method(cell, method.keys))
-    towers: dict[str, Any] = {"precision": config.precision, "compile": config.compile}
-    clip = cache(lambda: load_clip(config.backbones.clip, device, **towers))
+    options: dict[str, Any] = {"precision": config.precision, "compile": config.compile}
+    clip = cache(lambda: load_clip(config.backbones.clip, device, **options))
     setting = Setting(
         stream=stream.info,
         device=device,
         seed=cell.seed,
-        vit=lambda: load_vit(config.backbones.vit, device, **towers),
+        vit=lambda: load_vit(config.backbones.vit, device, **options),
         clip=clip,
         vit_normalisation=(
             vit_normalisation("tiny")

@@ -39,8 +39,8 @@ def run_all(
         except Exception as error:
             if len(cells) == 1:
                 raise
-            told = None if isinstance(error, UserError) else error
-            logger.error("seed %d failed: %s", cell.seed, error, exc_info=told)
+            traceback = None if isinstance(error, UserError) else error
+            logger.error("seed %d failed: %s", cell.seed, error, exc_info=traceback)
             failures[cell] = error
         else:
             if keep_backup:

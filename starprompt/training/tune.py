@@ -1,7 +1,7 @@
-"""A fair search: every method the same number of trials, on nothing that a table shows.
+"""A fair search: the same number of trials for every method, on data and seeds that no table uses.
 
 A trial trains on the first tasks alone, under a class order that no table uses, and is judged on a
-part of the training images; the test images are never opened, and of the later tasks no image is.
+part of the training images; test images and images of later tasks are not read.
 The first trial is the method's own configuration, the rest are Optuna's (tree-structured Parzen
 estimators). Where to look stands in the method's YAML under ``search``.
 
@@ -69,7 +69,7 @@ def search(
         table.to_csv(part, index=False)
     # From the rows: a table's row of numbers would make an epoch count a float.
     best = next(row for row in rows if row["trial"] == table.iloc[0]["trial"])
-    told = tuned.Searched(
+    outcome = tuned.Searched(
         budget=budget,
         tasks=tasks,
         validation=VALIDATION,
@@ -79,7 +79,7 @@ def search(
         best_accuracy=best["validation_accuracy"],
         best={name: best[name] for name in spec.search},
     )
-    write_json(folder.with_suffix(".json"), told.model_dump())
+    write_json(folder.with_suffix(".json"), outcome.model_dump())
     if keep:
         for suffix in (".csv", ".json"):
             text = folder.with_suffix(suffix).read_text(encoding="utf-8")

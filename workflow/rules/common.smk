@@ -49,7 +49,7 @@ if workflow.is_main_process and GRID.config.gpu:
     if isinstance(limit := getattr(workflow.global_resources.get("gpu"), "value", None), int):
         workflow.register_resource("gpu", GRID.gpu_jobs(limit))
 
-# Jobs find this environment's commands even where nobody activated it. In a conda environment of
+# Jobs find this environment's commands even where it is not activated. In a conda environment of
 # Snakemake's own, that environment's commands are meant.
 if not workflow.deployment_settings.deployment_method:
     shell.prefix(f"export PATH='{Path(sys.executable).parent}':\"$PATH\"; ")

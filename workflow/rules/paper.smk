@@ -51,7 +51,7 @@ rule figures:
         "python -m starprompt.cli figures --config {params.config} > {log} 2>&1"
 
 
-# How the methods compare, measured and told: `snakemake compare`.
+# How the methods compare, measured and written down: `snakemake compare`.
 rule compare:
     input:
         GRID.all_run_files("record"),

@@ -1,4 +1,4 @@
-"""What the tiny CLIP is told about a glyph."""
+"""Captions of glyphs, for the tiny CLIP."""
 
 from __future__ import annotations
 

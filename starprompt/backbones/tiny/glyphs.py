@@ -183,7 +183,7 @@ def _bent_grid(count: int, generator: torch.Generator, how: Distortion) -> Tenso
     shear = _uniform(count, -how.shear, how.shear, generator)
     stretch = _uniform(count, -how.aspect / 2, how.aspect / 2, generator).exp()
     cosine, sine, zero = angle.cos(), angle.sin(), torch.zeros(count)
-    # 1.1 leaves room on the canvas for what rotation and bending push outwards.
+    # 1.1 leaves a margin on the canvas for what rotation and bending push outwards.
     affine = 1.1 * torch.stack(
         [
             torch.stack([cosine / stretch, (shear * cosine - sine) * stretch, zero], dim=1),

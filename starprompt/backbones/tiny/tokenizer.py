@@ -1,7 +1,7 @@
 """Text to tokens, one printable ASCII character each, behind open_clip's tokenizer interface.
 
 A byte-pair vocabulary has 49,408 rows of which the tiny CLIP's captions would use a handful; with
-characters the embedding table has 98 rows and a class name nobody foresaw is still legible.
+characters the embedding table has 98 rows and any class name is still legible.
 """
 
 from __future__ import annotations

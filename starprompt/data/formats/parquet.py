@@ -60,7 +60,7 @@ class ParquetBlob:
                         if key in written:
                             raise UserError(
                                 f"{file} has the image {key[:200]!r} again; two images of one "
-                                "name cannot be told apart, fetch the files again."
+                                "name cannot be distinguished, fetch the files again."
                             )
                         written[key] = (out.tell(), len(data))
                         out.write(data)
