@@ -20,7 +20,7 @@ UNREAD = {
     *(".jfif", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".svg", ".psd", ".tga", ".ico", ".eps"),
     *(".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".exr", ".hdr", ".npy", ".jpe", ".pnm"),
 }
-#: what systems and programs leave beside images, hidden names aside
+#: what systems and programs leave beside images, without hidden names
 LITTER = {"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "ehthumbs.db"}
 #: what a split's folder may be called, in any case
 SPLIT_NAMES = {
@@ -75,7 +75,7 @@ def read(form: ImageFolder, root: Path, work: Path) -> Listing:
     """List ``train/CLASS`` and ``test/CLASS``, or split the images of ``CLASS``.
 
     Classes are numbered in the sorted order of their folders. Raises :class:`UserError` when the
-    folder or its parts are missing, disagree, or cannot be told apart.
+    folder or its parts are missing, disagree, or cannot be distinguished.
     """
     folder = root / form.folder
     if not folder.is_dir():
