@@ -460,6 +460,18 @@ def test_ranpac_takes_the_ridge_that_fits_what_it_did_not_see(stream: TaskStream
     assert learner.best_ridge(signal, noise) > exact  # nothing to learn: shrink all
 
 
+@pytest.mark.parametrize("name", ["ranpac", "aper", "aper-ssf", "ease", "tuna"])
+@pytest.mark.parametrize("sizes", [[1, 1, 8], [2, 1, 7]], ids=str)
+def test_a_task_of_one_class_is_learned(name: str, sizes: list[int]) -> None:
+    stream = small_stream(sizes)
+    learner = build(name, stream)
+    for task in stream.tasks[:2]:
+        assert all(np.isfinite(step["loss"]) for step in learn(learner, task))
+        logits = learner.predict(images_of(learner, stream, task.index))
+        assert logits.shape == (6 * len(task.current), task.seen_classes)
+        assert bool(logits.isfinite().all())
+
+
 def test_a_first_session_of_one_class_leaves_the_frozen_vit(stream: TaskStream) -> None:
     one = small_stream([1, 2, 7])
     learner = build("aper", one)
