@@ -7,6 +7,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # `make demo QUICK=1`: one seed, the two main methods.
 DEMO := $(if $(QUICK),demo-quick,demo)
+# Processes that share the tests; a file's tests stay together, because they share set-ups.
+JOBS ?= 2
 WORKFLOW := $(BIN)/python -m starprompt.grid.snakemake --cores all
 
 .PHONY: demo baselines ablations findings test test-slurm check fix clean help
@@ -38,7 +40,7 @@ findings: $(STAMP) ## copy the findings of `make ablations` and `make baselines`
 	$(BIN)/starprompt docs findings --config config/demo-baselines.yaml
 
 test: $(STAMP) ## run the tests, but for those on a real SLURM
-	$(BIN)/python -m pytest -m 'not slurm'
+	$(BIN)/python -m pytest -m 'not slurm' -n $(JOBS) --dist loadfile
 
 test-slurm: $(STAMP) ## run the tests on a real SLURM, which they start; root installs it on Debian
 	$(BIN)/python -m pytest -m slurm -rs tests/slurm
