@@ -163,3 +163,24 @@ def test_the_docs_list_every_benchmark_and_each_reports_under_its_name() -> None
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "report"
         ]
         assert [call.args[0].value for call in calls] == [path.stem], path.name
+
+
+LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
+PAGES = sorted(
+    path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")] if path.name != "README.md"
+)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "README.md", *PAGES])
+def test_links_lead_to_files(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    missing = [link for link in LINK.findall(text) if not (page.parent / link).exists()]
+    assert missing == []
+
+
+def test_readme_and_index_lead_to_every_page() -> None:
+    linked = set()
+    for page in (ROOT / "README.md", ROOT / "docs" / "README.md"):
+        links = LINK.findall(page.read_text(encoding="utf-8"))
+        linked |= {(page.parent / link).resolve() for link in links}
+    assert [page.name for page in PAGES if page.resolve() not in linked] == []
