@@ -1,7 +1,7 @@
 """Alignment of the linear head on replayed features (paper, Sec. 3.4; released `align`)."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -79,3 +79,27 @@ def align_cosine_head(
             loss.backward()
             optimiser.step()
     return head.detach()
+
+
+@exactly()
+def align_by_epochs(
+    head: nn.Module,
+    draws: Callable[[], Iterable[tuple[Tensor, Tensor]]],
+    epochs: int,
+    lr: float,
+    seen: int,
+) -> None:
+    """Train ``head`` in place on (features, labels) batches, which ``draws`` gives for each epoch.
+
+    Plain cross-entropy over the first ``seen`` classes; SGD with momentum 0.9, whose rate falls by
+    half a cosine over the epochs (HiDe-Prompt's ``train_task_adaptive_prediction``).
+    """
+    optimiser = torch.optim.SGD(head.parameters(), lr=lr, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=max(1, epochs))
+    for _ in range(epochs):
+        for features, labels in draws():
+            loss = F.cross_entropy(head(features)[:, :seen], labels)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        schedule.step()

@@ -23,6 +23,7 @@ from baselines.dualprompt import DualPrompt
 from baselines.ease import Ease, synthesised
 from baselines.finetune import Finetune
 from baselines.gdumb import GDumb, cutmix, learning_rate
+from baselines.hide_prompt import HiDePrompt
 from baselines.inflora import InfLoRA
 from baselines.l2p import L2P
 from baselines.lae import LAE
@@ -125,6 +126,21 @@ CASES = {
         {**QUICK, "lr": 0.01, "rank": 4},
         [rows(HEAD, 2, 4), rows("ups downs", 1, 2), whole("space.")],
         [*OTHER_ROWS, rows("ups downs", 0, 1), rows("ups downs", 2, 3)],
+    ),
+    "hide-prompt": Case(
+        HiDePrompt,
+        {
+            **QUICK,
+            "lr": 0.03,
+            "identity_epochs": 2,
+            "identity_lr": 0.003,
+            "layers": (0, 1),
+            "length": 2,
+            "centroids": 2,
+            "align_epochs": 3,
+        },
+        [rows(HEAD, 0, 4), whole("identity."), rows("prompts", 1, 2)],
+        [rows(HEAD, 4, 10), rows("prompts", 0, 1), rows("prompts", 2, 3)],
     ),
     "lae": Case(
         LAE,
@@ -327,6 +343,7 @@ def test_counts_what_it_trains_and_keeps(name: str, stream: TaskStream) -> None:
         "slca",
         "inflora",
         "lae",
+        "hide",
         "ncm",
         "ranpac",
         "aper",
@@ -340,7 +357,9 @@ def test_counts_what_it_trains_and_keeps(name: str, stream: TaskStream) -> None:
 # --- which prompts they choose
 
 
-@pytest.mark.parametrize("name", ["l2p", "dualprompt", "coda-prompt", "attriclip", "tuna"])
+@pytest.mark.parametrize(
+    "name", ["l2p", "dualprompt", "coda-prompt", "hide-prompt", "attriclip", "tuna"]
+)
 def test_choices_are_recorded(name: str, stream: TaskStream) -> None:
     learner = build(name, stream)
     for task in stream.tasks[:2]:

@@ -158,6 +158,7 @@ STEPPING = [
     "coda-prompt",
     "inflora",
     "lae",
+    "hide-prompt",
     "starprompt-first-stage",
     "starprompt",
     "starprompt-clean-query",
