@@ -4,6 +4,7 @@ Any module may raise :class:`UserError`; the command line prints its sentence an
 Anything else that escapes is a bug of ours and keeps its traceback.
 """
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
@@ -19,6 +20,12 @@ class TerminatedError(Exception):
 
 class DivergedError(UserError):
     """A loss is no longer finite. A search over hyperparameters goes on past it."""
+
+
+def reason(error: BaseException) -> str:
+    """What a library's exception says, for a sentence: one line, short, no addresses of memory."""
+    text = re.sub(r"<([\w.]+)[^<>]* at 0x[0-9a-fA-F]+>", r"a \1", str(error))
+    return " ".join(text.split())[:200].rstrip(".") or type(error).__name__
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from starprompt.errors import UserError
+from starprompt.errors import UserError, reason
 from starprompt.files import atomic_path
 
 #: What an archive may unpack to: a multiple of its own bytes, and this much in any case. Images
@@ -31,6 +31,7 @@ _DAMAGE = (
     RuntimeError,
     ValueError,
     OverflowError,
+    IndexError,
     MemoryError,
 )
 
@@ -61,7 +62,7 @@ def extract(archive: Path, folder: Path) -> Path:
 
 
 def _damaged(archive: Path, error: Exception) -> UserError:
-    what = " ".join(str(error).split())[:200] or type(error).__name__
+    what = reason(error)
     return UserError(f"{archive} is damaged ({what}); remove it and fetch it again.")
 
 

@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from starprompt.data.formats import Raw
 from starprompt.data.steps import CenterCrop, Resize
+from starprompt.errors import reason
 
 #: The formats that are read, as PIL names them; it knows many more, with seldom used decoders.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
@@ -55,7 +56,7 @@ def decode(raw: Raw, upright: bool = False) -> NDArray[np.uint8]:
     except Image.DecompressionBombError as error:
         raise CorruptImageError(f"it has more than {MOST_PIXELS:,} pixels") from error
     except Exception as error:  # a decoder may raise anything for a damaged image
-        what = " ".join(str(error).split())[:200] or type(error).__name__
+        what = reason(error)
         raise CorruptImageError(what) from error
 
 

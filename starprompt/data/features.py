@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from starprompt.errors import UserError
+from starprompt.errors import UserError, reason
 from starprompt.files import arrays_digest
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Features:
             # Read, not mapped: a map of a file that is cut short ends the process.
             tensors = load(Path(path).read_bytes())
         except (SafetensorError, OSError, ValueError) as error:
-            raise _damaged(path, str(error)) from error
+            raise _damaged(path, reason(error)) from error
         if (known := metadata.get("sha256")) is not None:
             if arrays_digest({name: t.numpy() for name, t in tensors.items()}) != known:
                 raise _damaged(path, "its checksum is not that of its features")
@@ -99,7 +99,7 @@ def _header(path: Path) -> dict[str, Any]:
                 raise ValueError(f"its header has {length} bytes")
             header = json.loads(file.read(length))
     except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(path, str(error)) from error
+        raise _damaged(path, reason(error)) from error
     if not isinstance(header, dict):
         raise _damaged(path, "its header is none")
     return header

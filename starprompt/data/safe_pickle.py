@@ -19,7 +19,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from starprompt.errors import UserError
+from starprompt.errors import UserError, reason
 
 #: Values that a pickle may make: a list of 100,000 images makes some 2 million.
 MOST_VALUES = 50_000_000
@@ -353,7 +353,7 @@ def _load(file: BinaryIO, size: int, what: str) -> Any:
             "again from its publisher."
         ) from error
     except Exception as error:  # a damaged pickle can end in any exception
-        what_failed = " ".join(str(error).split())[:200]
+        what_failed = reason(error)
         raise UserError(
             f"{what} is damaged ({type(error).__name__}: {what_failed}); remove it and fetch it "
             "again."
@@ -396,7 +396,7 @@ def load_npz(path: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     except UserError:
         raise
     except Exception as error:  # a damaged archive or header can end in any exception
-        what = " ".join(str(error).split())[:200] or type(error).__name__
+        what = reason(error)
         raise UserError(f"{path} is damaged ({what}); remove it and fetch it again.") from error
     return arrays
 

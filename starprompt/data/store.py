@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from starprompt.data.registry import DatasetSpec
 from starprompt.data.sources import Source
 from starprompt.data.stored_images import CHUNK_ROWS, Digests, StoredImages
-from starprompt.errors import UserError
+from starprompt.errors import UserError, reason
 from starprompt.files import digest_of, read_text
 
 #: Raised when what the files mean changes: older ones are then prepared again.
@@ -137,7 +137,7 @@ def open_prepared(folder: Path) -> PreparedDataset:
             raise ValueError("class_names.json holds no list of names")
         train, test = (_open_split(folder, split, manifest, len(names)) for split in SPLITS)
     except (OSError, ValueError, EOFError, KeyError, TypeError, RecursionError) as error:
-        what = " ".join(str(error).split())[:300] or type(error).__name__
+        what = reason(error)
         raise UserError(
             f"{folder} is damaged ({what}); remove it and run `starprompt data prepare {name}`."
         ) from error

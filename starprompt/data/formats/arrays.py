@@ -23,7 +23,7 @@ from starprompt.data.sources import (
     stays_below,
 )
 from starprompt.data.store import SPLITS
-from starprompt.errors import UserError
+from starprompt.errors import UserError, reason
 
 PARTS = ("images", "labels")
 ArrayFormat = PickledArrays | TorchTensors | NumpyArchives | Cifar100
@@ -91,7 +91,7 @@ def _tensors(files: Path, split: str) -> RawSplit:
             mapped = zipfile.is_zipfile(file)  # files older than that form cannot be mapped
             value = torch.load(file, weights_only=True, mmap=mapped, map_location="cpu")
         except Exception as error:  # a damaged archive can end in any exception
-            what = " ".join(str(error).split())[:200]
+            what = reason(error)
             raise UserError(f"{file} is damaged or unsafe ({what}); fetch it again.") from error
         if not isinstance(value, torch.Tensor):
             raise UserError(f"{file} holds no tensor; fetch it again.")

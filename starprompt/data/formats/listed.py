@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from starprompt.data.archives import extract
 from starprompt.data.formats import FileImages, Listing, RawSplit, class_numbers, numbered_names
 from starprompt.data.sources import ListedImages, stays_below
-from starprompt.errors import UserError
+from starprompt.errors import UserError, reason
 from starprompt.files import parse_yaml, read_text
 
 #: largest list of images, in bytes: one of a million images has some 60 million
@@ -59,7 +59,7 @@ def load_table(path: Path) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_each_key_once, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        what = " ".join(str(error).split())[:200]
+        what = reason(error)
         raise UserError(f"{path} cannot be read ({what}); remove it and fetch it again.") from error
 
 

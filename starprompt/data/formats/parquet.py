@@ -10,7 +10,7 @@ from starprompt.data.download import find_files
 from starprompt.data.formats import Listing, Raw, RawSplit, numbered_names
 from starprompt.data.formats.listed import read_list
 from starprompt.data.sources import ParquetImages, stays_below
-from starprompt.errors import UserError
+from starprompt.errors import UserError, reason
 from starprompt.files import atomic_path, write_json
 
 ROWS_AT_A_TIME = 64
@@ -96,7 +96,7 @@ def _rows(file: Path, image: str, name: str | None) -> Iterator[tuple[str, bytes
                         raise TypeError("a row has no file name or no bytes")
                     yield key.rpartition("/")[2], data
     except Exception as error:  # a damaged file can end in any exception
-        what = " ".join(str(error).split())[:200] or type(error).__name__
+        what = reason(error)
         raise UserError(
             f"{file} is no parquet file with the columns {', '.join(columns)} ({what}); remove it "
             "and fetch it again."
