@@ -1,5 +1,6 @@
 """`starprompt data add FOLDER`: a description of a user's own images, written and prepared."""
 
+import copy
 import re
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def describe_folder(
         "tasks": parse_tasks(tasks) if tasks is not None else _proposed_tasks(classes),
         "image_size": size,
         "sources": [{"format": form}],
-        "stored": {"train": [resize], "test": [resize]},
+        "stored": {"train": [resize], "test": [copy.deepcopy(resize)]},
         "train_transform": [
             {"step": "random_resized_crop", "size": size},
             {"step": "horizontal_flip"},

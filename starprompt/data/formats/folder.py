@@ -126,7 +126,8 @@ def find_layout(folder: Path, may_share: bool, ignored: Ignored) -> Layout:
     missing.
     """
     folder, notes = _below_wrappers(folder, ())
-    subfolders = _subfolders(folder, ignored)
+    at_top = Ignored()
+    subfolders = _subfolders(folder, at_top)
     found: dict[str, list[str]] = {}
     for name in subfolders:
         for split, words in SPLIT_NAMES.items():
@@ -153,6 +154,10 @@ def find_layout(folder: Path, may_share: bool, ignored: Ignored) -> Layout:
             f"{folder} has the split {', '.join(sorted(of_split.values()))} alone; put the folders "
             "of the training images into train and those of the test images into test."
         )
+    # Without splits, the top is the classes' folder, whose contents are counted by _classes.
+    for reason, names in at_top.names.items():
+        for name in names:
+            ignored.add(reason, name)
     test = of_split.get("test", of_split.get("validation", ""))
     if "test" not in of_split:
         notes += (f"{test} is the test split",)
@@ -186,11 +191,10 @@ def _subfolders(folder: Path, ignored: Ignored) -> list[str]:
     """Names of the folders directly in ``folder``, sorted; what hides is counted as ignored."""
     found = []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.is_dir():
-            if _is_litter(entry.name):
-                ignored.add("hidden or left by a program", entry.name)
-            else:
-                found.append(entry.name)
+        if _is_litter(entry.name):
+            ignored.add("hidden or left by a program", entry.name)
+        elif entry.is_dir():
+            found.append(entry.name)
     return found
 
 
@@ -237,7 +241,9 @@ def _classes(folder: Path, ignored: Ignored) -> list[str]:
     """The classes' folders, sorted; images beside them belong to no class."""
     found = _subfolders(folder, ignored)
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if not entry.is_dir() and _suffix(entry.name) in SUFFIXES | UNREAD:
+        if _is_litter(entry.name) or entry.is_dir():
+            continue
+        if _suffix(entry.name) in SUFFIXES | UNREAD:
             ignored.add("images outside of the classes' folders", entry.name)
     if not found:
         raise UserError(f"{folder} has no class folders; put each class's images in its own.")
