@@ -11,7 +11,7 @@ DEMO := $(if $(QUICK),demo-quick,demo)
 JOBS ?= 2
 WORKFLOW := $(BIN)/python -m starprompt.grid.snakemake --cores all
 
-.PHONY: demo baselines ablations findings test test-slurm check fix clean help
+.PHONY: demo baselines ablations report findings test test-slurm check fix clean help
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,10 @@ ablations: $(STAMP) ## train every variant of STAR-Prompt on the demo and write 
 	$(WORKFLOW) ablations --configfile config/demo.yaml
 	@echo "Tables and figures are in results/demo/ablations, the findings beside them."
 	@cat results/demo/ablations/tables/ablation.md
+
+report: $(STAMP) ## write results/demo/report.html from the demo's runs; CONFIG=NAME for another
+	$(BIN)/starprompt compare --config config/$(or $(CONFIG),demo).yaml
+	$(BIN)/starprompt report --config config/$(or $(CONFIG),demo).yaml
 
 findings: $(STAMP) ## copy the findings of `make ablations` and `make baselines` into docs/
 	$(BIN)/starprompt docs findings --config config/demo.yaml

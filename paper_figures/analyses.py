@@ -59,6 +59,16 @@ class Analyses:
             frames.append(frame)
         return pd.concat(frames, ignore_index=True)
 
+    def statistics(self, name: str) -> pd.DataFrame:
+        """A table of all data sets together; raises as :meth:`table` does."""
+        path = self.folder / f"{name}.csv"
+        try:
+            return pd.read_csv(path)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{path} is not there or no table ({error}); run `starprompt {self.command}` first."
+            ) from error
+
     def present(self, names: Sequence[str], table: pd.DataFrame) -> list[str]:
         """Those of ``names`` that a table has rows of, in their order."""
         there = set(table["method"]) if "method" in table else set()

@@ -52,11 +52,30 @@ class DatasetColumn:
 
 
 @dataclass(frozen=True)
+class Published:
+    """A number that a source reports, in percent; ``starprompt/config/published.py`` has the words.
+
+    metric  a column of :mod:`starprompt.analysis.runs`
+    """
+
+    method: str
+    dataset: str
+    metric: str
+    value: float
+    deviation: float | None
+    kind: str
+    source: str
+    place: str = ""
+    protocol: str = ""
+
+
+@dataclass(frozen=True)
 class Plan:
     """An experiment's rows, columns and repetitions.
 
     runs    folder ``results/runs/<config>`` that holds ``<dataset>/<method>/seed<seed>/``
     notes   further sentences for the tables' appendix
+    published  what others report of these methods and data sets
     """
 
     name: str
@@ -66,6 +85,7 @@ class Plan:
     datasets: tuple[DatasetColumn, ...]
     seeds: tuple[int, ...]
     notes: tuple[str, ...] = ()
+    published: tuple[Published, ...] = ()
 
     def blocks(self) -> tuple[MethodRow, ...]:
         """The methods by block (continual, zero-shot, bounds), in the plan's order in each."""

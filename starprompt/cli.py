@@ -233,6 +233,14 @@ def compare_command(config: ConfigOption = Path("config/demo-baselines.yaml")) -
         typer.echo(f"wrote {path}")
 
 
+@app.command("report")
+def report_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
+    """Write one self-contained page with everything: results/NAME/report.html."""
+    from starprompt.reporting.report import make_report
+
+    typer.echo(f"wrote {make_report(config)}")
+
+
 @app.command("docs")
 def docs_command(
     what: Annotated[
@@ -306,7 +314,8 @@ def main() -> None:
     """Entry point: a mistake of the user's ends in one sentence and exit status 2."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     # Libraries tell of every file they open.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("httpx", "fontTools"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("root").setLevel(logging.INFO)
     try:
         app()

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from paper_figures.collect import Results
 from paper_figures.figures.curves import accuracy_curves, task_accuracy
 from paper_figures.figures.prompt_use import prompt_use
+from paper_figures.figures.published import published
 from paper_figures.figures.selection import class_selection, task_selection
 from paper_figures.style import paper_style, save, sentence
 
@@ -18,6 +19,7 @@ KINDS: dict[str, Callable[[Results, str], Figure]] = {
     "task-selection": task_selection,
     "class-selection": class_selection,
     "prompt-use": prompt_use,
+    "published": published,
 }
 
 

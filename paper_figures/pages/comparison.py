@@ -68,7 +68,10 @@ def comparison(
         "## What these answers are worth\n\n" + "\n".join(f"- {line}" for line in limits),
     ]
     if sentences:
-        parts += ["## Are the differences real?", "\n".join(f"- {line}" for line in sentences)]
+        parts += [
+            "## Are the differences real?",
+            "\n".join(f"- {escape_markdown(line)}" for line in sentences),
+        ]
     for dataset in plan.datasets:
         where = f" ({escape_markdown(dataset.title)})" if len(plan.datasets) > 1 else ""
         tables = {name: analyses.table(name, dataset.name) for name in TABLES}

@@ -201,6 +201,6 @@ def _notes(table: Table) -> list[str]:
 def _marked(note: str, escape: Callable[[str], str], mark: str = "<sup>%s</sup>") -> str:
     """A note; one that begins with its letter and a parenthesis gets the letter raised."""
     letter, closed, rest = note.partition(") ")
-    if closed and len(letter) == 1 and letter.isalpha():
+    if closed and len(letter) <= 2 and letter.isalpha():
         return f"{mark % letter} {escape(rest)}"
     return escape(note)

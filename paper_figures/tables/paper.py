@@ -17,6 +17,7 @@ from paper_figures.collect import Results
 from paper_figures.plan import DatasetColumn, MethodRow, Plan
 from paper_figures.tables.escape import escape_latex, escape_markdown, latex_letters
 from paper_figures.tables.forms import write_table
+from paper_figures.tables.published import published_table
 from paper_figures.tables.table import NOTHING, Place, Table, number, ranked
 from starprompt.files import write_text
 
@@ -362,6 +363,7 @@ TABLES: dict[str, Callable[[Results, str], Table]] = {"metrics": metrics_table, 
 def write_tables(results: Results, folder: Path) -> list[Path]:
     """Write every table in its forms, and the appendix, under ``folder``; return their paths."""
     tables = [accuracy_table(results)]
+    tables.append(published_table(results))
     tables += [make(results, d.name) for make in TABLES.values() for d in results.plan.datasets]
     written = [path for t in tables for path in write_table(t, folder, results.plan.name)]
     return [*written, *write_appendix(results.plan, folder)]

@@ -18,6 +18,7 @@ from starprompt.budget.model import Resources, asked, embedding, resources
 from starprompt.budget.networks import UnknownCostError
 from starprompt.config.experiment import RESULTS, Config, Run, embedding_path
 from starprompt.config.methods import MethodSpec, load_method, with_keys
+from starprompt.config.published import load_published
 from starprompt.config.tuned import kept_search
 from starprompt.data.registry import DatasetSpec, data_root, load_dataset_spec
 from starprompt.data.store import fingerprint
@@ -25,13 +26,24 @@ from starprompt.files import digest_of, sha256_file, write_text
 from starprompt.machine.gpus import visible
 from starprompt.record.run_files import RUN_FILES, run_folder
 
-FIGURE_KINDS = ("curves", "task-accuracy", "task-selection", "class-selection", "prompt-use")
+FIGURE_KINDS = (
+    "curves",
+    "task-accuracy",
+    "task-selection",
+    "class-selection",
+    "prompt-use",
+    "published",
+)
 TABLE_KINDS = ("metrics", "cost")
 TABLE_FORMS = ("csv", "md", "tex", "html")
 #: definitions and descriptions that the tables leave out
 APPENDIX_FORMS = ("md", "tex")
 #: what a comparison writes of each data set
 COMPARISON = ("comparison", "errors", "prompt-choices", "missing")
+#: what it writes of all data sets: numbers, tables and figures
+STATISTICS = ("ranks", "aggregates", "profiles", "pairs")
+STATISTICS_TABLES = ("ranks", "pairs")
+STATISTICS_FIGURES = ("critical-difference", "performance-profile")
 FIGURE_FORMS = ("pdf", "png")
 
 
@@ -282,6 +294,11 @@ class Grid:
                     for m in self.config.methods
                 ],
                 "datasets": [self.datasets[d].title for d in self.config.datasets],
+                "published": [
+                    row.model_dump()
+                    for row in load_published()
+                    if row.method in self.config.methods and row.dataset in self.datasets
+                ],
                 "searched": {
                     f"{d} {m}": found.model_dump(mode="json")
                     for d in self.config.datasets
@@ -299,6 +316,7 @@ class Grid:
         """Paths of the tables, by kind."""
         names = {"accuracy": ["accuracy"]}
         names |= {kind: [f"{kind}-{d}" for d in self.datasets] for kind in TABLE_KINDS}
+        names["published"] = ["published"]
         appendix = self._files("tables", {"appendix": ["appendix"]}, APPENDIX_FORMS)
         return self._files("tables", names, TABLE_FORMS) | appendix
 
@@ -306,7 +324,15 @@ class Grid:
         """Paths of the comparison: its tables of every data set, and the page of findings."""
         folder = self.results / "analysis"
         tables = [str(folder / d / f"{name}.csv") for d in self.datasets for name in COMPARISON]
-        return [*tables, str(self.results / "findings.md")]
+        tables += [str(folder / f"{name}.csv") for name in STATISTICS]
+        made = self._files("comparison", {"tables": [*STATISTICS_TABLES]}, TABLE_FORMS)
+        made |= self._files("comparison", {"figures": [*STATISTICS_FIGURES]}, FIGURE_FORMS)
+        files = [file for of_kind in made.values() for file in of_kind]
+        return [*tables, *files, str(self.results / "findings.md")]
+
+    def report(self) -> str:
+        """The page of the whole experiment."""
+        return str(self.results / "report.html")
 
     def figures(self) -> dict[str, list[str]]:
         """Paths of the figures, by kind."""

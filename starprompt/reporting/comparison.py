@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from starprompt.config.experiment import RESULTS, Config, load_config
+from starprompt.config.experiment import FULL_METHOD, RESULTS, Config, load_config
 from starprompt.config.methods import load_method
 from starprompt.config.tuned import kept_search
 from starprompt.data.registry import load_dataset_spec
@@ -12,6 +12,8 @@ from starprompt.reporting.method_pages import shown_range, shown_value
 from starprompt.reporting.plan import finished_runs
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from paper_figures.collect import Results
     from paper_figures.tables.table import Table
 
@@ -34,7 +36,61 @@ def make_comparison(config_path: Path, results: Path = RESULTS) -> list[Path]:
         for dataset in config.datasets
         if (folder / "figures" / f"{FIGURE}-{dataset}.png").exists()
     }
+    written += make_statistics(found, folder)
     return [*written, write_page(config, found, folder / PAGE, figures, results)]
+
+
+def make_statistics(found: "Results", folder: Path) -> list[Path]:
+    """Ranks, robust means, profiles and paired comparisons, as CSV, tables and figures.
+
+    Numbers stand in ``analysis/*.csv``, tables and figures in ``comparison/``; returns the paths.
+    """
+    from paper_figures.figures.ranks import critical_difference_diagram, performance_profiles
+    from paper_figures.style import paper_style, save
+    from paper_figures.tables.forms import write_table
+    from starprompt.analysis.report import write_tables
+
+    plan, at = found.plan, folder / "comparison"
+    numbers = statistics_of(found)
+    written = write_tables(numbers, folder / "analysis")
+    for table in statistics_tables(found, numbers):
+        written += write_table(table, at, plan.name)
+    with paper_style():
+        ranks = critical_difference_diagram(plan, numbers["ranks"])
+        written += save(ranks, at, "critical-difference")
+        written += save(performance_profiles(plan, numbers["profiles"]), at, "performance-profile")
+    return written
+
+
+def statistics_of(found: "Results") -> "dict[str, pd.DataFrame]":
+    """The four tables of :mod:`starprompt.analysis.significance`, of the final accuracies."""
+    from starprompt.analysis import significance
+
+    columns = ["method", "dataset", "seed", "final_average_accuracy"]
+    scores = found.runs[columns].rename(columns={"final_average_accuracy": "score"})
+    return {
+        "ranks": significance.ranks_table(scores),
+        "aggregates": significance.aggregates_table(scores),
+        "profiles": significance.profiles_table(scores),
+        "pairs": significance.pairs_table(scores, reference_of(found)),
+    }
+
+
+def statistics_tables(found: "Results", numbers: "dict[str, pd.DataFrame]") -> "list[Table]":
+    """Ranks and paired comparisons as tables."""
+    from paper_figures.tables import significance as tables
+
+    return [
+        tables.ranks_table(found.plan, numbers["ranks"], numbers["aggregates"]),
+        tables.pairs_table(found.plan, numbers["pairs"], reference_of(found)),
+    ]
+
+
+def reference_of(found: "Results") -> str:
+    """The method that the others are compared with: STAR-Prompt, else the first that has runs."""
+    there = set(found.runs["method"])
+    names = [m.name for m in found.plan.blocks() if m.name in there]
+    return FULL_METHOD if FULL_METHOD in names else names[0]
 
 
 def _measure(found: "Results", folder: Path) -> list[Path]:
@@ -65,11 +121,13 @@ def write_page(
     from paper_figures.analyses import Analyses
     from paper_figures.pages.comparison import write_comparison
     from paper_figures.provenance import provenance
+    from paper_figures.tables.significance import sentences
 
     analyses = Analyses(found.plan, "", results / config.name / "analysis", "compare")
     made_from = provenance(found, depends(config, config.methods))
+    said = sentences(found.plan, analyses.statistics("pairs"), reference_of(found))
     return write_comparison(
-        analyses, page, reach(config), searches_table(config), figures, made_from
+        analyses, page, reach(config), searches_table(config), figures, made_from, said
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from starprompt.config.experiment import Config
 from starprompt.config.methods import MethodSpec, load_method
+from starprompt.config.published import load_published
 from starprompt.config.tuned import Searched, kept_search
 from starprompt.data.registry import load_dataset_spec
 from starprompt.grid.ablation_jobs import ZERO_SHOT
@@ -27,7 +28,7 @@ DOMAINS = {
 
 def make_plan(config: Config) -> "Plan":
     """Rows, columns and repetitions of an experiment's tables, in the configuration's order."""
-    from paper_figures.plan import DatasetColumn, Plan
+    from paper_figures.plan import DatasetColumn, Plan, Published
 
     names = config.backbones
     return Plan(
@@ -40,6 +41,11 @@ def make_plan(config: Config) -> "Plan":
             for name in config.datasets
         ),
         seeds=tuple(config.seeds),
+        published=tuple(
+            Published(**row.model_dump())
+            for row in load_published()
+            if row.method in config.methods and row.dataset in config.datasets
+        ),
         notes=(f"Backbones: ViT {names.vit}; CLIP {names.clip}.", *_tuning_notes(config)),
     )
 

@@ -22,7 +22,7 @@ from starprompt.analysis.prompt_choices import choices_of
 from starprompt.config import methods as config_module
 from starprompt.config import tuned
 from starprompt.config.experiment import load_config
-from starprompt.grid.jobs import COMPARISON
+from starprompt.grid import jobs
 from starprompt.record.record import PREDICTION_COLUMNS, SELECTION_COLUMNS, StreamRecord
 from starprompt.reporting import comparison as command
 from tests.helpers import fake_results
@@ -169,7 +169,18 @@ def test_the_command_writes_tables_and_page_under_results(
     monkeypatch.setattr(command, "load_config", lambda _: config)
     written = command.make_comparison(Path("fake.yaml"), tmp_path)
     assert {path.relative_to(tmp_path).as_posix() for path in written} == {
-        *(f"fake/analysis/set-0/{name}.csv" for name in COMPARISON),
+        *(f"fake/analysis/set-0/{name}.csv" for name in jobs.COMPARISON),
+        *(f"fake/analysis/{name}.csv" for name in jobs.STATISTICS),
+        *(
+            f"fake/comparison/{name}.{form}"
+            for name in jobs.STATISTICS_TABLES
+            for form in jobs.TABLE_FORMS
+        ),
+        *(
+            f"fake/comparison/{name}.{form}"
+            for name in jobs.STATISTICS_FIGURES
+            for form in jobs.FIGURE_FORMS
+        ),
         "fake/findings.md",
     }
     text = (tmp_path / "fake/findings.md").read_text()
@@ -178,3 +189,4 @@ def test_the_command_writes_tables_and_page_under_results(
     assert made_from.depends == {"best": "d"}
     assert f"digest `{made_from.records[:12]}`" in text
     assert found.plan.methods[0].title == made_from.titles["best"]
+    assert "## Are the differences real?" in text

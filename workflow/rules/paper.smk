@@ -8,6 +8,7 @@ rule tables:
         *in_report(GRID.tables()["accuracy"], "accuracy", "Tables"),
         *in_report(GRID.tables()["metrics"], "metrics", "Tables"),
         *in_report(GRID.tables()["cost"], "cost", "Tables"),
+        *in_report(GRID.tables()["published"], "published", "Tables"),
         *GRID.tables()["appendix"],
     log:
         f"results/logs/{GRID.config.name}/tables.log",
@@ -35,6 +36,7 @@ rule figures:
         *in_report(GRID.figures()["task-selection"], "task-selection", "Figures"),
         *in_report(GRID.figures()["class-selection"], "class-selection", "Figures"),
         *in_report(GRID.figures()["prompt-use"], "prompt-use", "Figures"),
+        *in_report(GRID.figures()["published"], "published", "Figures"),
     log:
         f"results/logs/{GRID.config.name}/figures.log",
     benchmark:
@@ -74,3 +76,27 @@ rule compare:
         "../envs/starprompt.yaml"
     shell:
         "python -m starprompt.cli compare --config {params.config} > {log} 2>&1"
+
+
+# One page with everything, which opens without a network: `snakemake report_page`.
+rule report_page:
+    input:
+        rules.tables.output,
+        rules.figures.output,
+        rules.compare.output,
+    output:
+        GRID.report(),
+    log:
+        f"results/logs/{GRID.config.name}/report.log",
+    benchmark:
+        f"results/benchmarks/{GRID.config.name}/report.tsv"
+    params:
+        config=str(GRID.config_file),
+        depends=GRID.paper_depends(),
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    conda:
+        "../envs/starprompt.yaml"
+    shell:
+        "python -m starprompt.cli report --config {params.config} > {log} 2>&1"

@@ -1,0 +1,90 @@
+"""Average ranks with the critical difference, and performance profiles."""
+
+import math
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from paper_figures.plan import Plan
+from paper_figures.style import WIDTH, method_looks, panels, sentence
+
+
+def critical_difference_diagram(plan: Plan, ranks: pd.DataFrame) -> Figure:
+    """Demšar's diagram: methods along their average rank; a bar joins those within the critical
+    difference. ranks as ``ranks.csv`` has them, best first."""
+    if len(ranks) < 2:
+        return sentence("Ranks need two methods with a run for every data set and seed.")
+    titles = {m.name: m.title for m in plan.methods}
+    places = ranks["rank"].to_numpy()
+    groups = groups_within(places, float(ranks["critical_difference"].iloc[0]))
+    half = math.ceil(len(ranks) / 2)
+    figure, (axis,) = panels(1, 1, 1.0 + 0.16 * half + 0.1 * len(groups))
+    figure.set_figwidth(WIDTH)
+    first, last = math.floor(places.min()), max(math.ceil(places.max()), 2)
+    depth = 0.5 + 0.35 * len(groups)
+    for at, (place, name) in enumerate(zip(places, ranks["method"], strict=True)):
+        left = at < half
+        level = depth + 0.6 * (at if left else len(ranks) - 1 - at)
+        edge = first - 0.05 * (last - first) if left else last + 0.05 * (last - first)
+        axis.plot([place, place, edge], [0, level, level], color="0.3", linewidth=0.7)
+        text = f"{titles[str(name)]} ({place:.2f})"
+        axis.text(edge, level, f" {text} ", ha="right" if left else "left", va="center", fontsize=7)
+    for at, (low, high) in enumerate(groups):
+        y = 0.35 + 0.35 * at
+        axis.plot([low - 0.02, high + 0.02], [y, y], color="#0072B2", linewidth=3)
+    _rank_axis(axis, first, last, float(ranks["critical_difference"].iloc[0]))
+    axis.set_ylim(depth + 0.6 * half, -1.4)
+    return figure
+
+
+def _rank_axis(axis: Axes, first: int, last: int, difference: float) -> None:
+    axis.plot([first, last], [0, 0], color="black", linewidth=1)
+    step = max(1, (last - first) // 10)
+    for tick in range(first, last + 1, step):
+        axis.plot([tick, tick], [0, -0.15], color="black", linewidth=1)
+        axis.text(tick, -0.3, str(tick), ha="center", va="bottom", fontsize=7)
+    axis.text(
+        (first + last) / 2, -0.95, f"Average rank; critical difference {difference:.2f}",
+        ha="center", va="bottom", fontsize=7,
+    )  # fmt: skip
+    width = last - first
+    axis.set_xlim(first - 0.9 * width, last + 0.9 * width)
+    axis.set_axis_off()
+
+
+def groups_within(places: list[float], difference: float) -> list[tuple[float, float]]:
+    """The longest runs of sorted ranks that lie within the difference, none inside another."""
+    found: list[tuple[float, float]] = []
+    ordered = sorted(places)
+    for start, low in enumerate(ordered):
+        high = max(place for place in ordered[start:] if place - low < difference)
+        if high > low and not any(low >= a and high <= b for a, b in found):
+            found.append((low, high))
+    return found
+
+
+def performance_profiles(plan: Plan, profiles: pd.DataFrame) -> Figure:
+    """Share of (data set, seed) whose accuracy is at least a threshold, with its interval."""
+    if profiles.empty:
+        return sentence("Profiles need a method with a run for every data set and seed.")
+    figure, (axis,) = panels(1, 1, 3.0)
+    figure.set_size_inches(WIDTH, 2.7 + 0.08 * len(plan.methods))
+    looks = method_looks(plan)
+    handles = []
+    for method in plan.methods:
+        own = profiles[profiles["method"] == method.name]
+        if own.empty:
+            continue
+        look = {**looks[method.name], "marker": ""}
+        axis.step(own["threshold"], own["share"], where="post", **look)
+        axis.fill_between(
+            own["threshold"], own["low"], own["high"], step="post", color=look["color"],
+            alpha=0.12, linewidth=0,
+        )  # fmt: skip
+        handles.append(Line2D([], [], label=method.heading, **look))
+    axis.set(xlabel="Final average accuracy τ [%]", ylabel="Runs with at least τ", ylim=(0, 1.02))
+    axis.grid(axis="y", linewidth=0.4, color="0.9")
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    return figure

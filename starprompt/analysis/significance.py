@@ -1,0 +1,279 @@
+"""Is a difference real, over data sets and seeds? Ranks, effect sizes, robust means, sample sizes.
+
+Scores are a frame with the columns method, dataset, seed and score (accuracy in percent, higher is
+better). Only methods that have every (data set, seed) of the frame enter; see :func:`complete`.
+
+Sources: Demšar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 7 (2006):
+average ranks, Friedman's test, Nemenyi's critical difference (his Sec. 3.2.2). Agarwal et al.,
+"Deep Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS 2021: interquartile
+mean, performance profile, probability of improvement, bootstrap stratified by data set (their
+Sec. 4).
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from starprompt.analysis.ablation import LEVEL, paired_interval
+from starprompt.analysis.statistics import holm, wilcoxon_signed_rank
+
+RESAMPLES = 2_000
+#: chance of finding a difference that is there, in :func:`pairs_needed`
+POWER = 0.8
+#: most pairs that :func:`pairs_needed` looks at
+MOST_PAIRS = 10_000
+
+
+def complete(scores: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the methods that have all (data set, seed) of the frame."""
+    pairs = scores[["dataset", "seed"]].drop_duplicates()
+    counts = scores.groupby("method")["score"].count()
+    return scores[scores["method"].isin(counts.index[counts == len(pairs)])]
+
+
+def cube(scores: pd.DataFrame) -> tuple[list[str], np.ndarray]:
+    """Methods in the frame's order, and their scores (methods, data sets, seeds).
+
+    Raises ValueError when the frame lacks one.
+    """
+    methods = list(dict.fromkeys(scores["method"]))
+    wide = scores.pivot(index="method", columns=["dataset", "seed"], values="score")
+    wide = wide.sort_index(axis=1).reindex(methods)
+    datasets = wide.columns.get_level_values(0).nunique()
+    if wide.isna().any().any() or wide.shape[1] % datasets:
+        raise ValueError("every method must have the same seeds on every data set")
+    return methods, wide.to_numpy(np.float64).reshape(len(methods), datasets, -1)
+
+
+def average_ranks(values: np.ndarray) -> np.ndarray:
+    """(M,) mean over data sets of the rank of each method's mean over seeds; 1 is the best.
+
+    values (M, D, S) scores; ties share their mean rank.
+    """
+    return stats.rankdata(-values.mean(axis=2), axis=0).mean(axis=1)
+
+
+def critical_difference(methods: int, datasets: int, level: float = LEVEL) -> float:
+    """Nemenyi's: two average ranks that lie further apart differ at this level.
+
+    q sqrt(k (k + 1) / (6 N)), q the studentised range's quantile over sqrt(2).
+    """
+    if methods < 2:
+        return math.nan
+    q = float(stats.studentized_range.ppf(level, methods, math.inf)) / math.sqrt(2)
+    return q * math.sqrt(methods * (methods + 1) / (6 * datasets))
+
+
+def friedman(values: np.ndarray) -> float:
+    """p-value of Friedman's test that all methods rank alike; NaN where it says nothing.
+
+    It needs three methods and two data sets.
+    """
+    means = values.mean(axis=2)
+    if len(means) < 3 or means.shape[1] < 2:
+        return math.nan
+    return float(stats.friedmanchisquare(*means).pvalue)
+
+
+def interquartile_mean(values: np.ndarray) -> float:
+    """Mean of the middle half of all scores."""
+    return float(stats.trim_mean(values.reshape(-1), 0.25))
+
+
+def probability_of_improvement(first: np.ndarray, second: np.ndarray) -> float:
+    """Chance that a run of the first beats one of the second, ties half; mean over data sets.
+
+    first (D, S), second (D, S') scores.
+    """
+    greater = first[:, :, None] > second[:, None, :]
+    equal = first[:, :, None] == second[:, None, :]
+    return float((greater + 0.5 * equal).mean())
+
+
+def profile(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """(thresholds,) share of all (data set, seed) whose score is at least each threshold."""
+    return (values.reshape(-1)[:, None] >= thresholds).mean(axis=0)
+
+
+def stratified(
+    statistic: Callable[[np.ndarray], np.ndarray], values: np.ndarray, resamples: int = RESAMPLES
+) -> np.ndarray:
+    """``statistic`` of ``resamples`` draws of seeds, with replacement, within each data set.
+
+    values (..., D, S); all leading axes are drawn alike, so that pairs stay pairs.
+    """
+    random = np.random.default_rng(0)
+    datasets, seeds = values.shape[-2:]
+    if seeds == 1:  # every draw is the same
+        resamples = 1
+    rows = np.arange(datasets)[:, None]
+    found = []
+    for _ in range(resamples):
+        columns = random.integers(seeds, size=(datasets, seeds))
+        found.append(statistic(values[..., rows, columns]))
+    return np.asarray(found)
+
+
+def _interval(draws: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
+    tail = (1 - level) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
+    return low, high
+
+
+def ranks_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row a method, best first: rank, low, high; critical_difference, friedman, datasets.
+
+    The interval is that of the draws of seeds; a single seed has none (NaN).
+    """
+    methods, values = cube(complete(scores))
+    low, high = (
+        _interval(stratified(average_ranks, values)) if values.shape[2] > 1 else _none(values)
+    )
+    frame = pd.DataFrame(
+        {"method": methods, "rank": average_ranks(values), "low": low, "high": high}
+    )
+    frame["critical_difference"] = critical_difference(len(methods), values.shape[1])
+    frame["friedman"] = friedman(values)
+    frame["datasets"] = values.shape[1]
+    return frame.sort_values("rank", kind="stable", ignore_index=True)
+
+
+def _none(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.full(len(values), math.nan), np.full(len(values), math.nan)
+
+
+def aggregates_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row a method: mean and interquartile mean over (data set, seed), with their intervals."""
+    methods, values = cube(complete(scores))
+    rows = []
+    for method, own in zip(methods, values, strict=True):
+        row: dict[str, object] = {"method": method, "runs": own.size}
+        for name, statistic in [("mean", np.mean), ("iqm", interquartile_mean)]:
+            row[name] = float(statistic(own))
+            draws = stratified(lambda v, s=statistic: np.asarray(s(v)), own)  # type: ignore[misc]
+            alone = own.shape[1] < 2
+            row[f"{name}_low"], row[f"{name}_high"] = (
+                (math.nan, math.nan) if alone else map(float, _interval(draws))
+            )
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def profiles_table(scores: pd.DataFrame, points: int = 51) -> pd.DataFrame:
+    """One row a method and threshold: share of runs at or above it, low, high."""
+    methods, values = cube(complete(scores))
+    thresholds = np.linspace(math.floor(values.min()), math.ceil(values.max()), points)
+    frames = []
+    for method, own in zip(methods, values, strict=True):
+        draws = stratified(lambda v: profile(v, thresholds), own, 500)
+        low, high = _interval(draws)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "method": method,
+                    "threshold": thresholds,
+                    "share": profile(own, thresholds),
+                    "low": low,
+                    "high": high,
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def least_p(pairs: int) -> float:
+    """The smallest two-sided p-value that the exact Wilcoxon test can give for so many pairs."""
+    return min(1.0, 2.0 ** (1 - pairs))
+
+
+def pairs_needed(difference: float, deviation: float, level: float = LEVEL) -> int | None:
+    """How many pairs show a difference of this size with a chance of :data:`POWER`.
+
+    difference, deviation  mean and sample deviation of the paired differences
+
+    By the paired t-test's power (noncentral t). None for no difference, or more than
+    :data:`MOST_PAIRS`; 2 where the differences do not deviate.
+    """
+    if difference == 0 or math.isnan(difference) or math.isnan(deviation):
+        return None
+    if deviation == 0:
+        return 2
+    effect = abs(difference) / deviation
+
+    def power(n: int) -> float:
+        limit = stats.t.ppf((1 + level) / 2, n - 1)
+        return float(stats.nct.sf(limit, n - 1, effect * math.sqrt(n)))
+
+    low, high = 1, 2
+    while power(high) < POWER:
+        low, high = high, 2 * high
+        if high > 2 * MOST_PAIRS:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if power(middle) >= POWER else (middle, high)
+    return high if high <= MOST_PAIRS else None
+
+
+def pairs_table(scores: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """The reference against every other method, over their common (data set, seed).
+
+    One row a method: pairs; difference (reference minus method) with Student's interval low, high;
+    effect (difference over the deviation of the differences); improvement (chance that a run of
+    the reference beats one of the method, where both have all of their pairs) with its interval;
+    p (exact Wilcoxon), p_holm, least_p; needed (pairs that would show the difference).
+    """
+    by_method = {
+        str(method): own.set_index(["dataset", "seed"])["score"]
+        for method, own in scores.groupby("method", sort=False)
+    }
+    if reference not in by_method:
+        return pd.DataFrame(columns=["method"])
+    rows = []
+    for method, theirs in by_method.items():
+        if method == reference:
+            continue
+        both = pd.concat([by_method[reference], theirs], axis=1, keys=["ours", "theirs"]).dropna()
+        if both.empty:
+            continue
+        differences = (both["ours"] - both["theirs"]).to_numpy()
+        deviation = float(differences.std(ddof=1)) if len(differences) > 1 else math.nan
+        low, high = paired_interval(differences) or (math.nan, math.nan)
+        mean = float(differences.mean())
+        row = {
+            "method": method,
+            "pairs": len(differences),
+            "difference": mean,
+            "low": low,
+            "high": high,
+            "deviation": deviation,
+            "effect": mean / deviation if deviation else math.nan,
+            "p": wilcoxon_signed_rank(differences),
+            "least_p": least_p(len(differences)),
+            "needed": pairs_needed(mean, deviation),
+        }
+        rows.append({**row, **_improvement(both)})
+    frame = pd.DataFrame(rows, columns=None if rows else ["method"])
+    if rows:
+        adjusted = holm(dict(zip(frame["method"], frame["p"], strict=True)))
+        frame["p_holm"] = frame["method"].map(adjusted)
+    return frame
+
+
+def _improvement(both: pd.DataFrame) -> dict[str, float]:
+    none = {"improvement": math.nan, "improvement_low": math.nan, "improvement_high": math.nan}
+    counts = both.groupby("dataset").size()
+    if counts.nunique() != 1:
+        return none
+    values = np.stack(
+        [both[side].sort_index().to_numpy().reshape(len(counts), -1) for side in ("ours", "theirs")]
+    )
+    found = probability_of_improvement(*values)
+    if values.shape[2] < 2:
+        return {**none, "improvement": found}
+    draws = stratified(lambda v: np.asarray(probability_of_improvement(*v)), values, 1000)
+    low, high = _interval(draws)
+    return {"improvement": found, "improvement_low": float(low), "improvement_high": float(high)}

@@ -1,0 +1,71 @@
+"""From an experiment's runs to one page with everything: ``results/<name>/report.html``."""
+
+from pathlib import Path
+
+import yaml
+
+from starprompt.config.experiment import RESULTS, load_config
+from starprompt.reporting.ablations import depends, reach
+from starprompt.reporting.comparison import reference_of, statistics_of, statistics_tables
+from starprompt.reporting.paper import make_figures
+from starprompt.reporting.plan import finished_runs
+
+PAGE = "report.html"
+
+
+def make_report(config_path: Path, results: Path = RESULTS) -> Path:
+    """Write the page from all finished runs; return its path.
+
+    Figures are those under ``results/<name>``; without any, they are drawn first. Raises
+    :class:`UserError` when no run has finished or a file is damaged.
+    """
+    from paper_figures.provenance import provenance
+    from paper_figures.report.page import Part, write_report
+    from paper_figures.tables.paper import appendix, cost_table, metrics_table
+    from paper_figures.tables.published import published_table
+    from paper_figures.tables.significance import sentences
+
+    config = load_config(config_path)
+    found = finished_runs(config)
+    folder = results / config.name
+    if not list((folder / "figures").glob("*.png")):
+        make_figures(config_path, results)
+    numbers = statistics_of(found)
+    datasets = [dataset.name for dataset in found.plan.datasets]
+
+    def drawn(place: str, kind: str = "*") -> list[Path]:
+        return sorted((folder / place).glob(f"{kind}.png"))
+
+    published = drawn("figures", "published-*")
+    parts = [
+        Part("worth", "What these answers are worth", sentences=reach(config)),
+        Part(
+            "statistics",
+            "Are the differences real?",
+            statistics_tables(found, numbers),
+            drawn("comparison"),
+            sentences(found.plan, numbers["pairs"], reference_of(found)),
+        ),
+        Part("published", "Published numbers and ours", [published_table(found)], published),
+        Part("metrics", "Accuracy and forgetting", [metrics_table(found, d) for d in datasets]),
+        Part("cost", "Cost", [cost_table(found, d) for d in datasets]),
+        Part(
+            "figures",
+            "Figures",
+            figures=[path for path in drawn("figures") if path not in published],
+        ),
+        Part("ablations", "Ablations", figures=drawn("ablations/figures")),
+        *(
+            Part(f"appendix-{title.lower()}", title, sentences=lines)
+            for title, lines in appendix(found.plan)
+        ),
+    ]
+    return write_report(
+        found,
+        folder / PAGE,
+        provenance(found, depends(config, config.methods)),
+        parts,
+        yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+        config.signatures,
+        results / "logs" / config.name / "train",
+    )

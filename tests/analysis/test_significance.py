@@ -1,0 +1,121 @@
+"""Ranks, effect sizes and sample sizes against published tables, other libraries and invariants."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from starprompt.analysis import significance
+from starprompt.analysis.statistics import wilcoxon_signed_rank
+
+
+def scores(values: np.ndarray) -> pd.DataFrame:
+    """values (methods, data sets, seeds) as the frame that the tables take."""
+    rows = [
+        {"method": f"m{m}", "dataset": f"d{d}", "seed": s, "score": value}
+        for (m, d, s), value in np.ndenumerate(values)
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("methods", "q"), [(2, 1.960), (3, 2.343), (5, 2.728), (7, 2.949), (10, 3.164)]
+)
+def test_the_critical_difference_is_demsars(methods: int, q: float) -> None:
+    """Demšar 2006, Table 5(a): q for the two-tailed Nemenyi test at 0.05."""
+    found = significance.critical_difference(methods, 14)
+    assert found == pytest.approx(q * math.sqrt(methods * (methods + 1) / (6 * 14)), abs=1e-3)
+
+
+@pytest.mark.parametrize(("effect", "pairs"), [(0.5, 34), (0.8, 15), (1.0, 10)])
+def test_pairs_needed_are_those_of_the_paired_t_tests_power_tables(
+    effect: float, pairs: int
+) -> None:
+    assert significance.pairs_needed(effect, 1.0) == pairs
+    assert significance.pairs_needed(-effect, 1.0) == pairs
+
+
+def test_pairs_needed_at_the_edges() -> None:
+    assert significance.pairs_needed(0.0, 1.0) is None
+    assert significance.pairs_needed(1.0, math.nan) is None
+    assert significance.pairs_needed(1.0, 0.0) == 2
+    assert significance.pairs_needed(1e-6, 1.0) is None
+
+
+@pytest.mark.parametrize("pairs", range(1, 12))
+def test_the_least_p_is_that_of_differences_of_one_sign(pairs: int) -> None:
+    found = significance.least_p(pairs)
+    assert found == pytest.approx(wilcoxon_signed_rank(np.arange(1, pairs + 1)))
+    assert (found > 0.05) == (pairs < 6)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(1, 6))
+def test_the_probability_of_improvement_is_mann_and_whitneys(seed: int, a: int, b: int) -> None:
+    random = np.random.default_rng(seed)
+    first, second = random.integers(0, 5, (3, a)), random.integers(0, 5, (3, b))
+    expected = np.mean(
+        [
+            stats.mannwhitneyu(x, y, method="asymptotic").statistic / (a * b)
+            if np.ptp([*x, *y])
+            else 0.5
+            for x, y in zip(first, second, strict=True)
+        ]
+    )
+    found = significance.probability_of_improvement(first, second)
+    assert found == pytest.approx(expected)
+    assert found + significance.probability_of_improvement(second, first) == pytest.approx(1)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.integers(1, 5))
+def test_average_ranks_add_up_and_ignore_monotone_changes(seed: int, m: int, d: int) -> None:
+    values = np.random.default_rng(seed).random((m, d, 1))
+    ranks = significance.average_ranks(values)
+    assert ranks.sum() == pytest.approx(m * (m + 1) / 2)
+    assert significance.average_ranks(np.exp(3 * values)) == pytest.approx(ranks)
+
+
+def test_the_interquartile_mean_leaves_the_outer_quarters_out() -> None:
+    assert significance.interquartile_mean(np.array([-1000.0, 1, 2, 3, 4, 5, 6, 1000])) == 3.5
+
+
+def test_the_tables_of_a_grid() -> None:
+    random = np.random.default_rng(0)
+    base = random.normal(80, 5, (1, 4, 3))
+    values = np.concatenate([base, base - 2 + random.normal(0, 0.3, (1, 4, 3)), base - 10])
+    frame = scores(values)
+    ranks = significance.ranks_table(frame)
+    assert list(ranks["method"]) == ["m0", "m1", "m2"] and list(ranks["rank"]) == [1, 2, 3]
+    assert (ranks["low"] <= ranks["rank"]).all() and (ranks["rank"] <= ranks["high"]).all()
+    assert ranks["friedman"].iloc[0] < 0.05
+    pairs = significance.pairs_table(frame, "m0").set_index("method")
+    assert pairs.loc["m2", "difference"] == pytest.approx(10)
+    assert pairs.loc["m1", "low"] < 2 < pairs.loc["m1", "high"] + 0.5
+    assert (pairs["pairs"] == 12).all() and (pairs["p_holm"] >= pairs["p"]).all()
+    assert pairs.loc["m1", "improvement_low"] <= pairs.loc["m1", "improvement"]
+    means = significance.aggregates_table(frame).set_index("method")
+    assert means.loc["m0", "mean"] == pytest.approx(base.mean())
+    assert (means["iqm_low"] <= means["iqm"]).all() and (means["iqm"] <= means["iqm_high"]).all()
+    profiles = significance.profiles_table(frame)
+    for _, own in profiles.groupby("method"):
+        assert own["share"].is_monotonic_decreasing and own["share"].iloc[0] == 1
+        assert (own["low"] <= own["share"]).all() and (own["share"] <= own["high"]).all()
+
+
+def test_a_method_that_lacks_a_run_is_left_out_of_ranks_and_compared_where_it_can_be() -> None:
+    frame = scores(np.arange(12.0).reshape(3, 2, 2)).drop(index=11)
+    assert set(significance.ranks_table(frame)["method"]) == {"m0", "m1"}
+    pairs = significance.pairs_table(frame, "m0").set_index("method")
+    assert pairs.loc["m2", "pairs"] == 3 and math.isnan(pairs.loc["m2", "improvement"])
+
+
+def test_one_seed_has_no_interval() -> None:
+    frame = scores(np.array([[[90.0]], [[80.0]]]))
+    assert significance.ranks_table(frame)["low"].isna().all()
+    pairs = significance.pairs_table(frame, "m0")
+    assert pairs["low"].isna().all() and pairs["p"].item() == 1
+    assert significance.pairs_table(frame, "absent").empty
