@@ -70,7 +70,7 @@ def performance_profiles(plan: Plan, profiles: pd.DataFrame) -> Figure:
     if profiles.empty:
         return sentence("Profiles need a method with a run for every data set and seed.")
     figure, (axis,) = panels(1, 1, 3.0)
-    figure.set_size_inches(WIDTH, 2.7 + 0.08 * len(plan.methods))
+    figure.set_size_inches(WIDTH, 2.7 + 0.1 * len(plan.methods))
     looks = method_looks(plan)
     handles = []
     for method in plan.methods:
@@ -86,5 +86,5 @@ def performance_profiles(plan: Plan, profiles: pd.DataFrame) -> Figure:
         handles.append(Line2D([], [], label=method.heading, **look))
     axis.set(xlabel="Final average accuracy τ [%]", ylabel="Runs with at least τ", ylim=(0, 1.02))
     axis.grid(axis="y", linewidth=0.4, color="0.9")
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
     return figure

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from paper_figures.collect import Results
 from paper_figures.provenance import Provenance
 from paper_figures.report.curves import curves_svg
-from paper_figures.tables.forms import to_html
+from paper_figures.tables.forms import all_notes, to_html
 from paper_figures.tables.paper import accuracy_table
 from paper_figures.tables.table import NOTHING, Table, number
 from starprompt.config.thresholds import Thresholds, shown
@@ -116,7 +116,7 @@ def _accuracy(results: Results) -> dict[str, Any]:
         "headings": [str(name) for name in table.cells.columns],
         "spans": list(table.spans),
         "rows": rows,
-        "notes": [*table.notes, "Click a heading to sort, a number to see its runs."],
+        "notes": [*all_notes(table), "Click a heading to sort, a number to see its runs."],
     }
 
 

@@ -59,8 +59,8 @@ def to_markdown(table: Table, notes: bool = True) -> str:
         for at, width in enumerate(widths)
     )
     parts = [f"**{escape_markdown(table.caption)}**", "\n".join([rows[0], rule + "|", *rows[1:]])]
-    if notes and _notes(table):
-        parts.append("\n".join(f"- {_marked(note, escape_markdown)}" for note in _notes(table)))
+    if notes and all_notes(table):
+        parts.append("\n".join(f"- {_marked(note, escape_markdown)}" for note in all_notes(table)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -86,15 +86,16 @@ def to_latex(table: Table, label: str) -> str:
     lines = [r"\toprule"]
     if any(title for title, _ in table.spans):
         lines += _latex_spans(table)
-    lines += [" & ".join(escape_latex(str(name)) for name in table.cells.columns) + r" \\"]
+    headings = " & ".join(escape_latex(str(name)) for name in table.cells.columns)
+    lines.append(_guarded(headings) + r" \\")
     lines.append(r"\midrule")
     for at, row in enumerate(_dressed(table, dress)):
         if at in table.rules:
             lines.append(rf"\addlinespace[2pt]\cmidrule{{1-{len(table.cells.columns)}}}")
-        lines.append(" & ".join(row) + r" \\")
+        lines.append(_guarded(" & ".join(row)) + r" \\")
     lines.append(r"\bottomrule")
     raised = r"\textsuperscript{%s}"
-    notes = "\n".join(rf"\par {_marked(note, escape_latex, raised)}" for note in _notes(table))
+    notes = "\n".join(rf"\par {_marked(note, escape_latex, raised)}" for note in all_notes(table))
     below = (
         f"\n\\begin{{minipage}}{{\\linewidth}}\n\\footnotesize\n{notes}\n\\end{{minipage}}\n"
         if notes
@@ -111,6 +112,11 @@ def to_latex(table: Table, label: str) -> str:
         "% needs \\usepackage{booktabs}\n\\begin{table}[t]\n"
         f"{latex_letters(text)}\\centering\n\\small\n{text}\\end{{table}}\n"
     )
+
+
+def _guarded(row: str) -> str:
+    """A row that no command before it takes for its option or its star."""
+    return f"{{}}{row}" if row.startswith(("[", "*")) else row
 
 
 def _latex_spans(table: Table) -> list[str]:
@@ -152,7 +158,7 @@ def to_html(table: Table, notes: bool = True) -> str:
         blocks.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
     body = "\n".join([*blocks, "</tbody>"])
     said = "".join(
-        f"<li>{_marked(note, escape_html, '<sup>%s</sup>')}</li>" for note in _notes(table)
+        f"<li>{_marked(note, escape_html, '<sup>%s</sup>')}</li>" for note in all_notes(table)
     )
     below = f'\n<ul class="notes">{said}</ul>' if notes and said else ""
     return (
@@ -188,8 +194,8 @@ def _dressed(table: Table, dress: Callable[[str, Place], str]) -> list[list[str]
     ]
 
 
-def _notes(table: Table) -> list[str]:
-    """The table's own notes, but for what speaks of emphasis that no cell has."""
+def all_notes(table: Table) -> list[str]:
+    """The table's own notes, and what bold and underlined mean where some cell is."""
     said = list(table.notes)
     if table.best or table.second:
         words = [("bold", "best", table.best), ("underlined", "second best", table.second)]

@@ -346,7 +346,7 @@ def write_appendix(plan: Plan, folder: Path) -> list[Path]:
     for title, sentences in parts:
         markdown.append(f"## {title}")
         markdown.append("\n".join(f"- {escape_markdown(line)}" for line in sentences))
-        items = "\n".join(rf"\item {escape_latex(line)}" for line in sentences)
+        items = "\n".join(rf"\item{{}} {escape_latex(line)}" for line in sentences)
         latex.append(f"\\paragraph{{{title}}}\n\\begin{{itemize}}\n{items}\n\\end{{itemize}}")
     body = "\n".join(latex) + "\n"
     texts = {"md": "\n\n".join(markdown) + "\n", "tex": latex_letters(body) + body}

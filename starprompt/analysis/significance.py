@@ -99,7 +99,9 @@ def profile(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
 
 
 def stratified(
-    statistic: Callable[[np.ndarray], np.ndarray], values: np.ndarray, resamples: int = RESAMPLES
+    statistic: Callable[[np.ndarray], np.ndarray | float],
+    values: np.ndarray,
+    resamples: int = RESAMPLES,
 ) -> np.ndarray:
     """``statistic`` of ``resamples`` draws of seeds, with replacement, within each data set.
 
@@ -151,9 +153,13 @@ def aggregates_table(scores: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for method, own in zip(methods, values, strict=True):
         row: dict[str, object] = {"method": method, "runs": own.size}
-        for name, statistic in [("mean", np.mean), ("iqm", interquartile_mean)]:
-            row[name] = float(statistic(own))
-            draws = stratified(lambda v, s=statistic: np.asarray(s(v)), own)  # type: ignore[misc]
+        statistics: dict[str, Callable[[np.ndarray], float]] = {
+            "mean": lambda drawn: float(drawn.mean()),
+            "iqm": interquartile_mean,
+        }
+        for name, statistic in statistics.items():
+            row[name] = statistic(own)
+            draws = stratified(statistic, own)
             alone = own.shape[1] < 2
             row[f"{name}_low"], row[f"{name}_high"] = (
                 (math.nan, math.nan) if alone else map(float, _interval(draws))
@@ -162,7 +168,7 @@ def aggregates_table(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def profiles_table(scores: pd.DataFrame, points: int = 51) -> pd.DataFrame:
+def profiles_table(scores: pd.DataFrame, points: int = 101) -> pd.DataFrame:
     """One row a method and threshold: share of runs at or above it, low, high."""
     methods, values = cube(complete(scores))
     thresholds = np.linspace(math.floor(values.min()), math.ceil(values.max()), points)
@@ -274,6 +280,6 @@ def _improvement(both: pd.DataFrame) -> dict[str, float]:
     found = probability_of_improvement(*values)
     if values.shape[2] < 2:
         return {**none, "improvement": found}
-    draws = stratified(lambda v: np.asarray(probability_of_improvement(*v)), values, 1000)
+    draws = stratified(lambda v: probability_of_improvement(*v), values, 1000)
     low, high = _interval(draws)
     return {"improvement": found, "improvement_low": float(low), "improvement_high": float(high)}

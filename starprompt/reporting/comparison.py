@@ -63,13 +63,17 @@ def make_statistics(found: "Results", folder: Path) -> list[Path]:
 
 
 def statistics_of(found: "Results") -> "dict[str, pd.DataFrame]":
-    """The four tables of :mod:`starprompt.analysis.significance`, of the final accuracies."""
+    """The four tables of :mod:`starprompt.analysis.significance`, of the final accuracies.
+
+    Bounds have no rank; they stand in the rest.
+    """
     from starprompt.analysis import significance
 
     columns = ["method", "dataset", "seed", "final_average_accuracy"]
     scores = found.runs[columns].rename(columns={"final_average_accuracy": "score"})
+    bounds = [method.name for method in found.plan.methods if method.bound]
     return {
-        "ranks": significance.ranks_table(scores),
+        "ranks": significance.ranks_table(scores[~scores["method"].isin(bounds)]),
         "aggregates": significance.aggregates_table(scores),
         "profiles": significance.profiles_table(scores),
         "pairs": significance.pairs_table(scores, reference_of(found)),
