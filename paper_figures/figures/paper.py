@@ -10,6 +10,7 @@ from paper_figures.figures.curves import accuracy_curves, task_accuracy
 from paper_figures.figures.prompt_use import prompt_use
 from paper_figures.figures.published import published
 from paper_figures.figures.selection import class_selection, task_selection
+from paper_figures.figures.tradeoffs import accuracy_against_cost, forgetting_by_task
 from paper_figures.style import paper_style, save, sentence
 
 #: A figure a data set each; the file is ``<kind>-<dataset>``.
@@ -20,6 +21,8 @@ KINDS: dict[str, Callable[[Results, str], Figure]] = {
     "class-selection": class_selection,
     "prompt-use": prompt_use,
     "published": published,
+    "accuracy-cost": accuracy_against_cost,
+    "forgetting": forgetting_by_task,
 }
 
 

@@ -117,7 +117,7 @@ def _sentence(ours: str, theirs: str, row: object) -> str:
     elif low > 0 or high < 0:
         verdict = ", but the interval leaves zero out"
     else:
-        verdict = ", and the interval holds zero: it is not told from chance"
+        verdict = ", and the interval holds zero: it may be chance"
     text += verdict
     if p >= ALPHA and float(size):
         want = needed(row.needed)  # type: ignore[attr-defined]
@@ -131,10 +131,10 @@ def floor_sentence(pairs: pd.DataFrame) -> str:
     if pairs.empty:
         return "There is nothing to compare."
     counts = sorted(set(pairs["pairs"]))
-    told = "; ".join(
+    said = "; ".join(
         f"{n} pair{'s' if n != 1 else ''}: p = {p_value(min(1.0, 2.0 ** (1 - n)))}" for n in counts
     )
-    return f"Least p that the exact Wilcoxon test can give: {told}; below 0.05 from 6 pairs on."
+    return f"Least p that the exact Wilcoxon test can give: {said}; below 0.05 from 6 pairs on."
 
 
 def p_value(p: float) -> str:

@@ -33,6 +33,8 @@ FIGURE_KINDS = (
     "class-selection",
     "prompt-use",
     "published",
+    "accuracy-cost",
+    "forgetting",
 )
 TABLE_KINDS = ("metrics", "cost")
 TABLE_FORMS = ("csv", "md", "tex", "html")

@@ -42,7 +42,7 @@ def test_three_seeds_can_show_no_p_below_a_quarter_and_the_sentence_says_so() ->
     assert said == (
         "Method m0 ends 2.50 points above Method m1 (95% interval −1.00 to +6.00, 3 pairs; "
         "Wilcoxon p = 0.25 after Holm); 3 pairs can't give an uncorrected p below 0.25, and the "
-        "interval holds zero: it is not told from chance; a difference of this size would take "
+        "interval holds zero: it may be chance; a difference of this size would take "
         "about 5 pairs to show."
     )
 
@@ -55,7 +55,7 @@ def test_three_seeds_can_show_no_p_below_a_quarter_and_the_sentence_says_so() ->
         ({"difference": -2.5, "low": -4.0, "high": -1.0}, "points below Method m1"),
         ({"difference": 0.001}, "Method m0 and Method m1 end level"),
         ({"low": 0.5}, "but the interval leaves zero out"),
-        ({"needed": math.nan}, "not told from chance."),
+        ({"needed": math.nan}, "it may be chance."),
     ],
 )
 def test_sentences_follow_the_numbers(values: dict[str, float], said: str) -> None:

@@ -37,6 +37,8 @@ rule figures:
         *in_report(GRID.figures()["class-selection"], "class-selection", "Figures"),
         *in_report(GRID.figures()["prompt-use"], "prompt-use", "Figures"),
         *in_report(GRID.figures()["published"], "published", "Figures"),
+        *in_report(GRID.figures()["accuracy-cost"], "accuracy-cost", "Figures"),
+        *in_report(GRID.figures()["forgetting"], "forgetting", "Figures"),
     log:
         f"results/logs/{GRID.config.name}/figures.log",
     benchmark:

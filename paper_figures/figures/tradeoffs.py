@@ -1,0 +1,98 @@
+"""What accuracy costs, and which tasks are forgotten: one figure a data set each."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from paper_figures.collect import Results
+from paper_figures.style import WIDTH, method_looks, panels, sentence
+
+
+def accuracy_against_cost(results: Results, dataset: str) -> Figure:
+    """Final accuracy against the operations of a prediction and against the seconds of training.
+
+    A point is a mean over seeds. The step line joins the methods that no other one beats at no
+    higher cost; bounds are drawn and left out of it.
+    """
+    runs = results.runs[results.runs["dataset"] == dataset]
+    mean = runs.groupby("method").mean(numeric_only=True)
+    looks = method_looks(results.plan)
+    methods = [m for m in results.plan.methods if m.name in mean.index]
+    figure, axes = panels(2, 2, 2.6)
+    figure.set_size_inches(WIDTH, 2.8 + 0.09 * len(methods))
+    measures = [
+        ("test_operations", 1e-9, "GFLOPs to predict an image"),
+        ("training_seconds", 1.0, "Training [s]"),
+    ]
+    for axis, (column, factor, label) in zip(axes, measures, strict=True):
+        points = {}
+        for method in methods:
+            cost = factor * float(mean.loc[method.name, column])
+            accuracy = float(mean.loc[method.name, "final_average_accuracy"])
+            if not (np.isfinite(cost) and cost > 0):
+                continue
+            look = looks[method.name]
+            axis.plot(cost, accuracy, marker=look["marker"], color=look["color"], linestyle="none")
+            if not method.bound:
+                points[method.name] = (cost, accuracy)
+        front = pareto_front(list(points.values()))
+        if front:
+            axis.step(*zip(*front, strict=True), where="post", color="0.6", linewidth=0.8, zorder=0)
+            axis.set_xscale("log")
+            axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axis.xaxis.set_minor_formatter(lambda value, _: "")
+        axis.set(xlabel=label, ylabel="Final average accuracy [%]")
+        axis.grid(axis="y", linewidth=0.4, color="0.9")
+    handles = [
+        Line2D([], [], label=m.heading, **{**looks[m.name], "linestyle": "none"}) for m in methods
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def pareto_front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The (cost, accuracy) that none beats at no higher cost, by rising cost."""
+    front: list[tuple[float, float]] = []
+    for cost, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or accuracy > front[-1][1]:
+            front.append((cost, accuracy))
+    return front
+
+
+def forgetting_by_task(results: Results, dataset: str) -> Figure:
+    """What each task has lost at the end: its best accuracy before minus its last, over seeds."""
+    frame = results.accuracy[results.accuracy["dataset"] == dataset]
+    lost = forgotten(frame)
+    if lost.empty:
+        return sentence("No method here learns task by task.")
+    looks = method_looks(results.plan)
+    methods = [m for m in results.plan.methods if m.name in set(lost["method"])]
+    figure, (axis,) = panels(1, 1, 2.8)
+    figure.set_size_inches(WIDTH, 2.6 + 0.09 * len(methods))
+    for method in methods:
+        own = lost[lost["method"] == method.name].groupby("task")["lost"].mean()
+        axis.plot(own.index + 1, own, **looks[method.name])
+    tasks = sorted(set(lost["task"] + 1))
+    axis.set(xlabel="Task", ylabel="Forgotten at the end [points]")
+    axis.set_xticks(tasks if len(tasks) <= 10 else tasks[:: -(-len(tasks) // 10)])
+    axis.grid(axis="y", linewidth=0.4, color="0.9")
+    handles = [Line2D([], [], label=m.heading, **looks[m.name]) for m in methods]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def forgotten(accuracy: pd.DataFrame) -> pd.DataFrame:
+    """One row a method, seed and task but the last: ``lost``, as the metric forgetting has it.
+
+    accuracy  rows of one data set with the columns method, seed, after_task, task, accuracy
+
+    The mean of ``lost`` over a run's tasks is its forgetting. Runs of a single evaluation have no
+    row.
+    """
+    last = accuracy.groupby(["method", "seed"])["after_task"].transform("max")
+    before = accuracy[accuracy["after_task"] < last]
+    best = before.groupby(["method", "seed", "task"])["accuracy"].max()
+    final = accuracy[accuracy["after_task"] == last]
+    final = final.set_index(["method", "seed", "task"])["accuracy"]
+    return (best - final.reindex(best.index)).rename("lost").reset_index()
