@@ -226,7 +226,7 @@ def test_rules_allow_no_circle() -> None:
         ("baselines.x", "from starprompt.method.first_stage import FirstStage", 1),
         ("baselines.x", "from baselines.finetune import Finetune", 1),
         ("starprompt.analysis.x", "from starprompt.record.record import read_record", 0),
-        ("starprompt.analysis.x", "from starprompt.continual.metrics import measure", 1),
+        ("starprompt.analysis.x", "from starprompt.continual.losses import LossWatch", 1),
         ("starprompt.budget.x", "from starprompt.grid.jobs import Grid", 1),
         ("starprompt.config.x", "from starprompt.budget.model import expected", 1),
         ("starprompt.grid.x", "from starprompt.training.run import run", 1),

@@ -29,7 +29,6 @@ from starprompt.continual.evaluation import Evaluation, evaluate
 from starprompt.continual.flops import forward_operations
 from starprompt.continual.header import RunHeader
 from starprompt.continual.learner import Learner
-from starprompt.continual.metrics import measure
 from starprompt.continual.prediction_files import PREDICTION_SCHEMA, SELECTION_SCHEMA, merge_parts
 from starprompt.continual.seeding import seed_everything
 from starprompt.continual.task_loop import Loop, learn_task
@@ -39,6 +38,7 @@ from starprompt.files import atomic_path
 from starprompt.machine import devices, memory, run_lock
 from starprompt.machine.environment import git_revision, versions
 from starprompt.machine.termination import listening
+from starprompt.record.metrics import measure
 from starprompt.record.record import RunRecord, read_record, write_record
 from starprompt.record.run_files import (
     CHECKPOINT,

@@ -15,6 +15,7 @@ from starprompt.config.methods import with_keys
 from starprompt.errors import UserError, unknown_name
 from starprompt.grid.jobs import Grid
 from starprompt.machine.run_lock import owner
+from starprompt.record.record import read_record
 from starprompt.record.run_files import RECORD, has_all_files
 
 State = Literal["finished", "running", "waiting", "started", "failed"]
@@ -57,7 +58,7 @@ def experiment_status(config: Config, ablations: bool = False) -> list[RunStatus
     running    a process holds its lock, or SLURM says that its job runs
     waiting    not begun, or in SLURM's queue
     started    some of it was learned; no process works on it
-    failed     its last process ended with an error; no process works on it
+    failed     its last process ended with an error, or its record is damaged; no process works
 
     ``ablations`` adds the experiment's variants.
     """
@@ -121,8 +122,13 @@ def _runs(grid: Grid, ablations: bool) -> Iterator[Run]:
 def _status(grid: Grid, run: Run, queue: Mapping[str, list[Queued]]) -> RunStatus:
     folder = grid.config.run_folder(run)
     tasks = _tasks(grid, run)
-    if (accuracy := _accuracy(folder)) is not None:
-        return RunStatus(run, "finished", tasks, tasks, accuracy=accuracy)
+    damage = ""
+    if has_all_files(folder):
+        try:
+            accuracy = read_record(folder / RECORD).metrics.final_average_accuracy
+            return RunStatus(run, "finished", tasks, tasks, accuracy=accuracy)
+        except UserError as error:
+            damage = str(error)
     done = len(list(folder.glob("work/task-*/outcome.json")))
     attempts = int(_json(folder / "work/run.json").get("attempts", 0))
     rule, seeds = grid.job_of(run)
@@ -145,6 +151,8 @@ def _status(grid: Grid, run: Run, queue: Mapping[str, list[Queued]]) -> RunStatu
     if jobs:
         begins = any(job.state in ("RUNNING", "COMPLETING") for job in jobs)
         return status("running" if begins else "waiting", "; ".join(map(_job, jobs)))
+    if damage:
+        return status("failed", damage)
     last_lines = tuple(line for path in logs for line in _last_lines(path))
     if not last_lines:
         return status("started" if attempts else "waiting")
@@ -157,14 +165,6 @@ def _tasks(grid: Grid, run: Run) -> int:
     if grid.methods[run.method].stream == "joint":
         return 1
     return grid.datasets[run.dataset].task_count or 1
-
-
-def _accuracy(folder: Path) -> float | None:
-    """The final average accuracy of a finished run; None if it is not."""
-    if not has_all_files(folder):
-        return None
-    metrics = _json(folder / RECORD).get("metrics", {})
-    return metrics.get("final_average_accuracy")
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -13,9 +13,15 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from starprompt.errors import UserError
-from starprompt.files import write_json
+from starprompt.files import digest_of, read_text, sha256_file, write_json
+from starprompt.record.metrics import ROUNDING, Metrics, contradiction
+from starprompt.record.run_files import RECORD, named_run
 
 SCHEMA_VERSION = 1
+#: largest record that is read, in bytes: a hundred tasks of a thousand epochs are a tenth of it
+MOST_RECORD = 200_000_000
+#: key of ``record.json`` that holds the digest of all else in it; older records have none
+SEAL = "own_digest"
 
 #: predictions.parquet: one row a test image and evaluation. `after_task` counts from 0.
 PREDICTION_COLUMNS = {
@@ -44,7 +50,7 @@ SELECTION_COLUMNS = {
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class MethodRecord(_Part):
@@ -97,16 +103,6 @@ class EpochLosses(_Part):
     losses: dict[str, float]
 
 
-class Metrics(_Part):
-    """Design's metrics, in percent; None where a stream of one task has none."""
-
-    final_average_accuracy: float
-    final_weighted_accuracy: float
-    average_incremental_accuracy: float
-    forgetting: float | None
-    backward_transfer: float | None
-
-
 class RunRecord(_Part):
     """One run, whole. `accuracy[t][i]`: percent right on task i's test set after trained task t,
     over all classes seen by then; None where i was not yet seen."""
@@ -136,47 +132,110 @@ class RunRecord(_Part):
     finished: str
     attempts: int = Field(description="how many processes it took: 1 if undisturbed")
     fingerprint: str = Field(description="digest of all that the result depends on")
+    digests: dict[str, str] = Field(
+        default_factory=dict,
+        description="SHA-256 of the run's other files by name; empty in older records",
+    )
     extra: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _shapes(self) -> "RunRecord":
-        tasks = len(self.stream.test_counts)
+    def _consistent(self) -> "RunRecord":
+        stream = self.stream
+        tasks = len(stream.test_counts)
         if any(len(row) != tasks for row in self.accuracy):
             raise ValueError(f"every row of accuracy must have {tasks} entries, one a task")
-        if len(self.stream.task_of_class) != len(self.stream.class_names):
+        if len(self.accuracy) not in (1, tasks):
+            raise ValueError(f"accuracy has {len(self.accuracy)} rows for {tasks} tasks")
+        joint = len(self.accuracy) == 1
+        for t, row in enumerate(self.accuracy):
+            for i, value in enumerate(row):
+                if (value is not None) != (joint or i <= t):
+                    raise ValueError(f"accuracy[{t}][{i}] is {value}: only tasks seen have one")
+                if value is not None and not 0 <= value <= 100 + ROUNDING:
+                    raise ValueError(f"accuracy[{t}][{i}] is {value}, not within 0 to 100")
+        if len(self.times) != len(self.accuracy):
+            raise ValueError(f"times has {len(self.times)} entries, accuracy {len(self.accuracy)}")
+        if len(stream.train_counts) != tasks or min(stream.test_counts, default=0) < 1:
+            raise ValueError("train_counts and test_counts must say how many images each task has")
+        classes = len(stream.class_names)
+        if len(stream.task_of_class) != classes:
             raise ValueError("task_of_class and class_names differ in length")
+        if any(not 0 <= task < tasks for task in stream.task_of_class):
+            raise ValueError(f"task_of_class names a task outside 0 to {tasks - 1}")
+        if (found := contradiction(self.metrics, self.accuracy, stream.test_counts)) is not None:
+            raise ValueError(found)
         return self
 
 
 def write_record(path: Path, record: RunRecord) -> None:
-    """Check and write a record, atomically."""
-    write_json(path, RunRecord.model_validate(record.model_dump()).model_dump(mode="json"))
+    """Check and write a record, atomically, with a digest of itself."""
+    value = RunRecord.model_validate(record.model_dump()).model_dump(mode="json")
+    write_json(path, value | {SEAL: digest_of(value)})
 
 
 def read_record(path: Path) -> RunRecord:
     """Read and check ``record.json``.
 
-    Raises :class:`UserError` naming file and field when it is missing, damaged or of another
-    schema.
+    Checked are the schema, the record's own digest, the ranges and shapes of its numbers, the
+    metrics against the accuracy matrix, and data set, method and seed against the folder where
+    that is a run's. Raises :class:`UserError` naming file and fault; also when it is missing.
     """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"There is no record at {path}: the run has not finished; run it.")
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(
-            f"There is no record at {path}: the run has not finished; run it."
-        ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        value = json.loads(read_text(path, MOST_RECORD))
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not a JSON record ({error}); remove it, run again.") from error
     if isinstance(value, dict) and value.get("schema_version") != SCHEMA_VERSION:
         raise UserError(
             f"{path} has record schema {value.get('schema_version')!r}, this version reads "
             f"{SCHEMA_VERSION}; run it again."
         )
+    if isinstance(value, dict) and SEAL in value and value.pop(SEAL) != digest_of(value):
+        raise UserError(f"{path} was changed after it was written; remove it, run again.")
     try:
-        return RunRecord.model_validate(value)
+        record = RunRecord.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole"
         raise UserError(
             f"{path} is not a valid record: {where}: {first['msg']}; remove it, run again."
         ) from error
+    found = (record.stream.dataset, record.method.name, record.stream.seed)
+    if (expected := named_run(path.parent)) is not None and expected != found:
+        raise UserError(
+            f"{path} is the record of {_run(found)}, in the folder of {_run(expected)}; remove it, "
+            "run again."
+        )
+    return record
+
+
+def checked_file(path: Path, record: RunRecord | None = None) -> Path:
+    """``path``, a file of a run, after its digest was compared with what the record says.
+
+    record  the run's; read from beside the file when None
+
+    Raises :class:`UserError` when the file is missing or not the one that the run left. Records of
+    earlier versions have no digests; of theirs only the presence is checked.
+    """
+    if record is None:
+        record = read_record(path.with_name(RECORD))
+    expected = record.digests.get(path.name)
+    try:
+        found = sha256_file(path)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}); remove the run, run it again."
+        ) from error
+    if expected is not None and found != expected:
+        raise UserError(
+            f"{path} is not the file that its run left (its digest differs from the record's); "
+            "remove the run, run it again."
+        )
+    return path
+
+
+def _run(run: tuple[str, str, int]) -> str:
+    dataset, method, seed = run
+    return f"{method} on {dataset}, seed {seed}"

@@ -3,6 +3,7 @@
 A run's folder is ``results/runs/<config>/<dataset>/<method>/seed<seed>/``.
 """
 
+import re
 from pathlib import Path
 
 PREDICTIONS = "predictions.parquet"
@@ -21,6 +22,15 @@ def run_folder(runs: Path, dataset: str, method: str, seed: object) -> Path:
     seed  a number, or a Snakemake wildcard in braces
     """
     return runs / dataset / method / f"seed{seed}"
+
+
+def named_run(folder: Path) -> tuple[str, str, int] | None:
+    """Data set, method and seed that a run's folder is named after; None for another folder."""
+    parts = Path(folder).absolute().parts
+    seed = re.fullmatch(r"seed(\d+)", parts[-1])
+    if seed is None or len(parts) < 5:
+        return None
+    return parts[-3], parts[-2], int(seed[1])
 
 
 def has_all_files(folder: Path) -> bool:

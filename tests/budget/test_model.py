@@ -272,7 +272,7 @@ def fake_record(method: str, times: list[TaskTimes]) -> RunRecord:
             test_counts=[72] * 5,
             data_digest="d",
         ),
-        accuracy=[[50.0] * 5] * 5,
+        accuracy=[[50.0] * (t + 1) + [None] * (4 - t) for t in range(len(times))],
         metrics=Metrics(
             final_average_accuracy=50.0,
             final_weighted_accuracy=50.0,

@@ -14,7 +14,10 @@ from starprompt.config.experiment import Run, load_config
 from starprompt.errors import UserError
 from starprompt.grid.status import RunStatus, experiment_status, status_text
 from starprompt.machine import run_lock
+from starprompt.record.record import write_record
 from starprompt.record.run_files import RUN_FILES
+from starprompt.reporting.plan import make_plan
+from tests.helpers.fake_results import fake_record
 from tests.helpers.paths import REPOSITORY
 
 CONFIG = {
@@ -82,11 +85,25 @@ def test_all_runs_are_told_of_and_their_keys_runs() -> None:
 def test_a_finished_run_tells_its_accuracy() -> None:
     for name in RUN_FILES:
         (folder() / name).write_text("")
-    (folder() / "record.json").write_text('{"metrics": {"final_average_accuracy": 97.125}}')
+    plan = make_plan(load_config(Path("config/small.yaml")))
+    record = fake_record(plan, "digits", "joint", 1993, [[97.125] * 5])
+    write_record(folder() / "record.json", record)
     assert of().state == "finished"
     assert "finished  97.12%" in status_text(load_config(Path("config/small.yaml")))
     (folder() / "predictions.parquet").unlink()
     assert of().state == "waiting"
+
+
+def test_a_damaged_record_is_no_finished_run() -> None:
+    for name in RUN_FILES:
+        (folder() / name).write_text("")
+    plan = make_plan(load_config(Path("config/small.yaml")))
+    record = fake_record(plan, "digits", "joint", 1993, [[97.125] * 5])
+    write_record(folder() / "record.json", record)
+    text = (folder() / "record.json").read_text()
+    (folder() / "record.json").write_text(text.replace("97.125", "99.125"))
+    assert of().state == "failed" and of().accuracy is None
+    assert "record.json was changed after it was written; remove it, run again." in of().about
 
 
 def test_a_running_one_tells_who_and_where() -> None:

@@ -20,7 +20,7 @@ from starprompt.continual.header import RunHeader, describe_stream
 from starprompt.continual.learner import BaseHyperparameters, Learner, Selection, Setting
 from starprompt.continual.runner import run
 from starprompt.data.batch import Batch, Normalisation, StreamInfo
-from starprompt.record.record import MethodRecord, RunRecord
+from starprompt.record.record import MethodRecord, RunRecord, read_record
 
 SIZE = 4
 
@@ -220,7 +220,7 @@ RESULT_FILES = (
 
 def outcome_of(folder: Path) -> dict[str, Any]:
     """All that two equal runs must have in common: the files' bytes and the record's results."""
-    record = RunRecord.model_validate_json((folder / "record.json").read_bytes()).model_dump()
+    record = read_record(folder / "record.json").model_dump()
     for name in ("times", "started", "finished", "attempts", "peak_memory_bytes"):
         del record[name]
     return {"record": record} | {name: (folder / name).read_bytes() for name in RESULT_FILES}

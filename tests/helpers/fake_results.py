@@ -7,14 +7,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from paper_figures.plan import DatasetColumn, MethodRow, Plan
+from starprompt.record.metrics import measure
 from starprompt.record.record import (
     PREDICTION_COLUMNS,
     SELECTION_COLUMNS,
     MethodRecord,
-    Metrics,
     RunRecord,
     StreamRecord,
     TaskTimes,
+    read_record,
     write_record,
 )
 from tests.helpers.fake_diagnostics import write_fake_diagnostics
@@ -107,6 +108,14 @@ def write_fake_run(
     return folder
 
 
+def rewrite_accuracy(folder: Path, accuracy: list[list[float | None]]) -> None:
+    """Give a finished run another accuracy matrix and the metrics that follow from it."""
+    record = read_record(folder / "record.json")
+    metrics = measure(accuracy, record.stream.test_counts)
+    change = {"accuracy": accuracy, "metrics": metrics}
+    write_record(folder / "record.json", record.model_copy(update=change))
+
+
 def write_selection(folder: Path, columns: dict[str, np.ndarray]) -> None:
     """selection.parquet with the record's own column types; no columns: no rows."""
     arrays = {
@@ -152,8 +161,6 @@ def _record(
     names = [""] * n_classes
     for source, label in enumerate(order):
         names[label] = f"the class of number {source}"
-    final = [value for value in accuracy[-1] if value is not None]
-    joint = len(accuracy) == 1
     return RunRecord(
         config=plan.name,
         method=MethodRecord(name=method, title=method, learner="made:Up", hyperparameters={}),
@@ -169,15 +176,7 @@ def _record(
             data_digest="d" * 64,
         ),
         accuracy=accuracy,
-        metrics=Metrics(
-            final_average_accuracy=float(np.mean(final)),
-            final_weighted_accuracy=float(np.mean(final)) - 0.5,
-            average_incremental_accuracy=float(
-                np.mean([np.mean([v for v in row if v is not None]) for row in accuracy])
-            ),
-            forgetting=None if joint else 1.5,
-            backward_transfer=None if joint else -1.25,
-        ),
+        metrics=measure(accuracy, [20] * n_tasks),
         times=[TaskTimes(train=1.5, end=0.5, evaluate=9.0, steps=3) for _ in accuracy],
         losses=[],
         parameters={"trained": 1234567},

@@ -18,7 +18,6 @@ from paper_figures.collect import collect
 from paper_figures.plan import DatasetColumn, MethodRow, Plan
 from paper_figures.tables import escape, forms, paper
 from paper_figures.tables.table import Table, number, ranked
-from starprompt.record.record import read_record, write_record
 from tests.helpers import fake_results
 
 #: titles and notes that want to be more than text
@@ -164,10 +163,9 @@ def test_equal_cells_are_bold_alike(tmp_path: Path) -> None:
     plan = fake_results.fake_plan(tmp_path, methods=3, seeds=1)
     fake_results.write_fake_runs(plan)
     for method, value in [("method-0", 2.675), ("method-1", 2.674)]:
-        path = plan.run_folder("set-0", method, 1993) / "record.json"
-        record = read_record(path)
-        record.metrics.forgetting = value
-        write_record(path, record)
+        matrix = [[50.0 if i <= t else None for i in range(5)] for t in range(4)]
+        folder = plan.run_folder("set-0", method, 1993)
+        fake_results.rewrite_accuracy(folder, [*matrix, [50.0 - value] * 5])
     text = forms.to_markdown(paper.metrics_table(collect(plan), "set-0"))
     assert text.count("**2.67**") == 2
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from starprompt.continual.metrics import measure
+from starprompt.record.metrics import measure
 
 percent = st.floats(0, 100, allow_nan=False)
 

@@ -8,9 +8,23 @@ a single one when all classes were learned jointly.
 
 from collections.abc import Sequence
 
-from starprompt.record.record import Metrics
+from pydantic import BaseModel, ConfigDict
 
 Row = Sequence[float | None]
+#: by how many percentage points a stored measure may differ from the one computed anew
+ROUNDING = 1e-6
+
+
+class Metrics(BaseModel):
+    """The measures of one run, in percent; None where a stream of one task has none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    final_average_accuracy: float
+    final_weighted_accuracy: float
+    average_incremental_accuracy: float
+    forgetting: float | None
+    backward_transfer: float | None
 
 
 def measure(accuracy: Sequence[Row], test_counts: Sequence[int]) -> Metrics:
@@ -29,6 +43,20 @@ def measure(accuracy: Sequence[Row], test_counts: Sequence[int]) -> Metrics:
         forgetting=forgetting(accuracy),
         backward_transfer=backward_transfer(accuracy),
     )
+
+
+def contradiction(
+    metrics: Metrics, accuracy: Sequence[Row], test_counts: Sequence[int]
+) -> str | None:
+    """Which measure differs from what the matrix gives, in words; None where all agree."""
+    for name, expected in measure(accuracy, test_counts).model_dump().items():
+        found = getattr(metrics, name)
+        if found is None and expected is None:
+            continue
+        # written this way round, a NaN is refused
+        if found is None or expected is None or not abs(found - expected) <= ROUNDING:
+            return f"metrics.{name} is {found}, but the accuracy matrix gives {expected}"
+    return None
 
 
 def final_average_accuracy(accuracy: Sequence[Row]) -> float:
