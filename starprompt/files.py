@@ -20,6 +20,8 @@ from starprompt.errors import UserError
 
 #: What experiments, methods and data sets may be called: their names enter paths, rules and shells.
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,99}$"
+#: Key of a JSON file that holds the digest of all else in it.
+SEAL = "own_digest"
 #: Largest description that is read, in bytes; what its aliases expand to counts as well.
 MOST_YAML = 1_000_000
 #: Deepest nesting of mappings and lists in a YAML file.
@@ -115,6 +117,21 @@ def arrays_digest(arrays: Mapping[str, Any]) -> str:
         digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
         digest.update(array.reshape(-1).data)
     return digest.hexdigest()
+
+
+def sealed(value: dict[str, Any]) -> dict[str, Any]:
+    """A JSON-able mapping with the digest of all else in it under :data:`SEAL`."""
+    return value | {SEAL: digest_of(value)}
+
+
+def unsealed(value: Any) -> dict[str, Any]:
+    """What :func:`sealed` was given. Raises ValueError where it was changed or is none."""
+    if not isinstance(value, dict) or SEAL not in value:
+        raise ValueError("it holds no digest of itself")
+    rest = {key: part for key, part in value.items() if key != SEAL}
+    if value[SEAL] != digest_of(rest):
+        raise ValueError("it was changed after it was written")
+    return rest
 
 
 def read_text(path: Path, most: int = MOST_YAML) -> str:

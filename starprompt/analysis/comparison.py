@@ -14,7 +14,7 @@ from starprompt.analysis.prompt_choices import choices_of, read_choices
 from starprompt.analysis.results import RunFiles
 from starprompt.analysis.runs import run_row
 from starprompt.errors import UserError
-from starprompt.record.record import PREDICTION_COLUMNS, StreamRecord
+from starprompt.record.record import PREDICTION_COLUMNS, StreamRecord, checked_file
 from starprompt.record.run_files import PREDICTIONS, SELECTION
 
 #: by method and seed, the folder of each finished run
@@ -62,7 +62,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
     Raises :class:`UserError` naming the file when it is missing or damaged.
     """
     try:
-        return pd.read_parquet(path, columns=list(PREDICTION_COLUMNS))
+        return pd.read_parquet(checked_file(path), columns=list(PREDICTION_COLUMNS))
     except (OSError, KeyError, ValueError) as error:
         raise UserError(
             f"{path} is not a table of predictions ({error}); remove the run, run it again."

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from starprompt.errors import UserError
-from starprompt.record.record import SELECTION_COLUMNS, StreamRecord
+from starprompt.record.record import SELECTION_COLUMNS, StreamRecord, checked_file
 
 
 def read_choices(path: Path) -> pd.DataFrame:
@@ -20,7 +20,7 @@ def read_choices(path: Path) -> pd.DataFrame:
     Raises :class:`UserError` naming the file when it is missing or damaged.
     """
     try:
-        return pd.read_parquet(path, columns=list(SELECTION_COLUMNS))
+        return pd.read_parquet(checked_file(path), columns=list(SELECTION_COLUMNS))
     except (OSError, KeyError, ValueError) as error:
         raise UserError(
             f"{path} is not a table of selections ({error}); remove the run, run it again."

@@ -1,6 +1,6 @@
 """A finished run's files, as arrays and frames: all that analyses read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from starprompt.analysis.mixtures import Mixtures
 from starprompt.errors import UserError
-from starprompt.record.record import RunRecord, read_record
+from starprompt.record.record import RunRecord, checked_file, read_record
 from starprompt.record.run_files import CHECKPOINT, DIAGNOSTICS, RECORD, SELECTION
 
 Arrays = dict[str, np.ndarray]
@@ -23,6 +23,7 @@ class RunFiles:
     """A run's folder. Every property raises :class:`UserError` naming a missing or damaged file."""
 
     folder: Path
+    _checked: set[str] = field(default_factory=set, repr=False, compare=False)
 
     @cached_property
     def record(self) -> RunRecord:
@@ -34,7 +35,7 @@ class RunFiles:
         """The choices of classes' own prompts in ``selection.parquet``; there may be none."""
         path = self.folder / SELECTION
         try:
-            chosen = pd.read_parquet(path, columns=list(_SELECTION))
+            chosen = pd.read_parquet(checked_file(path, self.record), columns=list(_SELECTION))
         except (OSError, KeyError, ValueError) as error:
             raise UserError(
                 f"{path} is not a table of selections ({error}); remove the run, run it again."
@@ -48,16 +49,15 @@ class RunFiles:
 
     def diagnostics(self, task: int) -> Arrays:
         """The arrays that the method left after ``task``, by name; see docs/analysis.md."""
-        path = self.folder / DIAGNOSTICS
         prefix = f"task{task}."
-        with _opened(path) as file:
+        with self._opened(DIAGNOSTICS) as file:
             names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
             return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
 
     @cached_property
     def mixtures(self) -> Mixtures | None:
         """The mixtures of all classes in the checkpoint; None for a method that remembers none."""
-        with _opened(self.folder / CHECKPOINT) as file:
+        with self._opened(CHECKPOINT) as file:
             if "mixtures.weights" not in file.keys():  # noqa: SIM118 - not a mapping
                 return None
             return Mixtures(
@@ -77,9 +77,15 @@ class RunFiles:
             return np.empty((0, 0)), np.empty(0, np.int64)
         return np.concatenate(features), np.concatenate(labels)
 
-
-def _opened(path: Path) -> safe_open:
-    try:
-        return safe_open(path, framework="np")
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} is missing or damaged ({error}); run its run again.") from error
+    def _opened(self, name: str) -> safe_open:
+        """A safetensors file of the run; its digest is checked when it is opened first."""
+        path = self.folder / name
+        if name not in self._checked:
+            checked_file(path, self.record)
+            self._checked.add(name)
+        try:
+            return safe_open(path, framework="np")
+        except (OSError, SafetensorError) as error:
+            raise UserError(
+                f"{path} is missing or damaged ({error}); run its run again."
+            ) from error

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -29,7 +29,7 @@ from starprompt.continual import task_checkpoint
 from starprompt.continual.evaluation import Evaluation
 from starprompt.continual.prediction_files import PREDICTION_SCHEMA, SELECTION_SCHEMA, write_part
 from starprompt.errors import UserError
-from starprompt.files import atomic_path, sha256_file, write_json
+from starprompt.files import atomic_path, sealed, sha256_file, unsealed, write_json
 from starprompt.record.record import EpochLosses, TaskTimes
 from starprompt.record.run_files import DIAGNOSTICS, PREDICTIONS, SELECTION
 
@@ -47,6 +47,7 @@ class TaskOutcome(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     task: int
+    fingerprint: str = ""
     accuracy: list[float | None]
     times: TaskTimes
     losses: list[EpochLosses]
@@ -76,16 +77,21 @@ class WorkFolder:
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         before = _read_run(path / "run.json")
         if before is not None and before.fingerprint == fingerprint:
-            self._read_outcomes()
             self._run = before.model_copy(update={"attempts": before.attempts + 1})
+            self._read_outcomes()
         else:
             if before is not None:
                 logger.warning("%s was left by other code or settings: the run begins anew", path)
             self._run = _Run(fingerprint=fingerprint, attempts=1, started=now())
             shutil.rmtree(path, ignore_errors=True)
-        if not self.outcomes and task_checkpoint.kept_place(path, 0) is None:
+        if not self.outcomes and task_checkpoint.kept_place(path, 0, fingerprint) is None:
             shutil.rmtree(path, ignore_errors=True)
-        write_json(path / "run.json", self._run.model_dump())
+        write_json(path / "run.json", sealed(self._run.model_dump()))
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the run that these tasks belong to."""
+        return self._run.fingerprint
 
     @property
     def attempts(self) -> int:
@@ -120,8 +126,9 @@ class WorkFolder:
             (folder / STATE).write_bytes(pack_state(state))
             (folder / DIAGNOSTICS).write_bytes(pack_state(diagnostics))
             digests = {name: sha256_file(folder / name) for name in (*_PARTS, STATE)}
-            outcome = outcome.model_copy(update={"digests": digests})
-            (folder / OUTCOME).write_text(outcome.model_dump_json(indent=1), encoding="utf-8")
+            known = {"digests": digests, "fingerprint": self.fingerprint}
+            outcome = outcome.model_copy(update=known)
+            write_json(folder / OUTCOME, sealed(outcome.model_dump(mode="json")))
         self.outcomes.append(outcome)
         shutil.rmtree(self.path / task_checkpoint.FOLDER, ignore_errors=True)
         if outcome.task:
@@ -133,8 +140,9 @@ class WorkFolder:
 
     def _read_outcomes(self) -> None:
         while (folder := self.task_folder(len(self.outcomes))).is_dir():
-            outcome = _read_outcome(folder)
+            outcome = _read_outcome(folder, len(self.outcomes), self.fingerprint)
             if outcome is None:
+                logger.warning("%s is damaged: its task is learned again", folder)
                 break
             self.outcomes.append(outcome)
         if self.outcomes and not _intact(self.state_path(), self.outcomes[-1]):
@@ -195,19 +203,19 @@ def now() -> str:
 
 def _read_run(path: Path) -> _Run | None:
     try:
-        return _Run.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, ValidationError):
+        return _Run.model_validate(unsealed(json.loads(path.read_bytes())))
+    except (OSError, ValueError):
         return None
 
 
-def _read_outcome(folder: Path) -> TaskOutcome | None:
-    """The outcome in a task's folder if it and its parts are as they were written."""
+def _read_outcome(folder: Path, task: int, fingerprint: str) -> TaskOutcome | None:
+    """The outcome in a task's folder if it and its parts are as they were written, and its own."""
     try:
-        outcome = TaskOutcome.model_validate_json((folder / OUTCOME).read_bytes())
-    except (FileNotFoundError, ValidationError):
+        outcome = TaskOutcome.model_validate(unsealed(json.loads((folder / OUTCOME).read_bytes())))
+        own = outcome.task == task and outcome.fingerprint == fingerprint
+        return outcome if own and all(_intact(folder / name, outcome) for name in _PARTS) else None
+    except (OSError, ValueError):
         return None
-    whole = all(_intact(folder / name, outcome) for name in _PARTS)
-    return outcome if whole else None
 
 
 def _intact(path: Path, outcome: TaskOutcome) -> bool:

@@ -34,7 +34,7 @@ from starprompt.continual.seeding import seed_everything
 from starprompt.continual.task_loop import Loop, learn_task
 from starprompt.data.stream import Task, TaskStream
 from starprompt.errors import UserError
-from starprompt.files import atomic_path
+from starprompt.files import atomic_path, sha256_file
 from starprompt.machine import devices, memory, run_lock
 from starprompt.machine.environment import git_revision, versions
 from starprompt.machine.termination import listening
@@ -45,9 +45,11 @@ from starprompt.record.run_files import (
     DIAGNOSTICS,
     PREDICTIONS,
     RECORD,
+    RUN_FILES,
     SELECTION,
     has_all_files,
 )
+from starprompt.record.verify import verify_run
 
 logger = logging.getLogger(__name__)
 
@@ -230,6 +232,7 @@ def _write_results(folder: Path, work: WorkFolder, record: RunRecord) -> None:
     checkpoint.merge_diagnostics(diagnostics, folder / DIAGNOSTICS)
     with atomic_path(folder / CHECKPOINT) as part:
         shutil.copyfile(work.state_path(), part)
+    record.digests = {name: sha256_file(folder / name) for name in RUN_FILES if name != RECORD}
     write_record(folder / RECORD, record)
     shutil.rmtree(work.path)
 
@@ -242,11 +245,13 @@ def _finished(
         return None
     try:
         record = read_record(folder / RECORD)
+        if record.fingerprint != fingerprint and not header.is_of_earlier_source(record, device):
+            return None
+        verify_run(folder, record)
     except UserError as error:
-        logger.warning("%s", error)
+        logger.warning("%s The run is trained anew.", error)
         return None
-    same = record.fingerprint == fingerprint or header.is_of_earlier_source(record, device)
-    return record if same else None
+    return record
 
 
 def _clear(folder: Path) -> None:

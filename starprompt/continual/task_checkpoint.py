@@ -5,17 +5,18 @@ In a run's folder it is ``work/under-way/``: ``place.json`` says how far the tas
 the task after the last finished one and falls when that task is finished.
 """
 
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from starprompt.files import atomic_path, sha256_file
+from starprompt.files import atomic_path, sealed, sha256_file, unsealed, write_json
 from starprompt.record.record import EpochLosses
 
 logger = logging.getLogger(__name__)
@@ -41,29 +42,34 @@ class Place(BaseModel):
     losses: list[EpochLosses] = []
     values: dict[str, list[float]] = {}
     digest: str = ""
+    fingerprint: str = ""
 
 
-def keep(work: Path, place: Place, packed_state: bytes) -> None:
-    """Keep ``place`` and the state that belongs to it, instead of an earlier place.
+def keep(work: Path, place: Place, packed_state: bytes, fingerprint: str) -> None:
+    """Keep ``place`` of the run of ``fingerprint``, and its state, instead of an earlier place.
 
     Raises :class:`UserError` when the disk is full.
     """
     with atomic_path(work / FOLDER) as folder:
         folder.mkdir()
         (folder / STATE).write_bytes(packed_state)
-        place = place.model_copy(update={"digest": sha256_file(folder / STATE)})
-        (folder / PLACE).write_text(place.model_dump_json(indent=1), encoding="utf-8")
+        known = {"digest": sha256_file(folder / STATE), "fingerprint": fingerprint}
+        place = place.model_copy(update=known)
+        write_json(folder / PLACE, sealed(place.model_dump(mode="json")))
 
 
-def kept_place(work: Path, task: int) -> Place | None:
-    """The place kept of ``task``; None where there is none, or it is damaged or of another."""
+def kept_place(work: Path, task: int, fingerprint: str) -> Place | None:
+    """The place kept of the run's ``task``; None where there is none, or it is damaged or of
+    another."""
     if not (work / FOLDER).is_dir():
         return None
     try:
-        place = Place.model_validate_json((work / FOLDER / PLACE).read_bytes())
-        if sha256_file(work / FOLDER / STATE) == place.digest:
+        value = unsealed(json.loads((work / FOLDER / PLACE).read_bytes()))
+        place = Place.model_validate(value)
+        own = place.fingerprint == fingerprint
+        if own and sha256_file(work / FOLDER / STATE) == place.digest:
             return place if place.task == task else None
-    except (OSError, ValidationError):
+    except (OSError, ValueError):
         pass
     logger.warning("%s is damaged: its task begins anew", work / FOLDER)
     return None

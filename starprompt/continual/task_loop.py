@@ -60,7 +60,7 @@ def learn_task(
 
 def _take_up(learner: Learner, task: Task, where: str, loop: Loop) -> Place:
     """Where the task begins: where it was kept, with all that its steps had changed."""
-    place = task_checkpoint.kept_place(loop.work.path, task.index)
+    place = task_checkpoint.kept_place(loop.work.path, task.index, loop.work.fingerprint)
     if place is None:
         return Place(task=task.index)
     path = loop.work.path / task_checkpoint.FOLDER / task_checkpoint.STATE
@@ -133,7 +133,8 @@ def _keep(learner: Learner, place: Place, where: str, loop: Loop) -> None:
         generators = generators_state(loop.device)
         named = {f"learner.{name}": tensor for name, tensor in state.items()}
         named |= {f"generators.{name}": tensor for name, tensor in generators.items()}
-        task_checkpoint.keep(loop.work.path, place, checkpoint.pack_state(named))
+        packed = checkpoint.pack_state(named)
+        task_checkpoint.keep(loop.work.path, place, packed, loop.work.fingerprint)
     if loop.termination.asked:
         going_on = f"at epoch {place.epoch + 1}, step {place.step + 1}" if state else "at its task"
         raise TerminatedError(f"{where}: ended by SIGTERM; run it again and it goes on {going_on}.")

@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from starprompt.backbones.clip import FrozenClip
@@ -85,10 +85,17 @@ class FirstStageKeys(Keys):
                 f"There are no first-stage keys at {self._file}; run that method first "
                 "(the workflow does it by itself)."
             )
-        with safe_open(self._file, "pt") as checkpoint:
-            if "keys" not in checkpoint.keys():  # noqa: SIM118 - not a mapping
-                raise UserError(f"{self._file} holds no keys; is it a first stage's checkpoint?")
-            self.n_classes, self.dim = checkpoint.get_slice("keys").get_shape()
+        try:
+            with safe_open(self._file, "pt") as checkpoint:
+                names = list(checkpoint.keys())
+                shape = checkpoint.get_slice("keys").get_shape() if "keys" in names else []
+        except (OSError, SafetensorError) as error:
+            raise UserError(
+                f"{self._file} is not a whole checkpoint ({error}); remove its run, run it again."
+            ) from error
+        if len(shape) != 2:
+            raise UserError(f"{self._file} holds no keys; is it a first stage's checkpoint?")
+        self.n_classes, self.dim = shape
 
     def reveal(self, seen: int) -> None:
         """Open the keys of the first ``seen`` classes; only more can be opened, never fewer."""
@@ -97,7 +104,12 @@ class FirstStageKeys(Keys):
                 f"{seen} classes can't be opened: {len(self._seen)} of {self.n_classes} are open"
             )
         with safe_open(self._file, "pt") as checkpoint:
-            self._seen = checkpoint.get_slice("keys")[:seen].to(self._device)
+            keys = checkpoint.get_slice("keys")[:seen]
+        if not keys.isfinite().all():
+            raise UserError(
+                f"{self._file} holds keys that are not finite; remove its run, run it again."
+            )
+        self._seen = keys.to(self._device)
 
     def upto(self, n: int) -> Tensor:
         if n > len(self._seen):

@@ -13,15 +13,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from starprompt.errors import UserError
-from starprompt.files import digest_of, read_text, sha256_file, write_json
+from starprompt.files import SEAL, read_text, sealed, sha256_file, unsealed, write_json
 from starprompt.record.metrics import ROUNDING, Metrics, contradiction
 from starprompt.record.run_files import RECORD, named_run
 
 SCHEMA_VERSION = 1
 #: largest record that is read, in bytes: a hundred tasks of a thousand epochs are a tenth of it
 MOST_RECORD = 200_000_000
-#: key of ``record.json`` that holds the digest of all else in it; older records have none
-SEAL = "own_digest"
 
 #: predictions.parquet: one row a test image and evaluation. `after_task` counts from 0.
 PREDICTION_COLUMNS = {
@@ -170,7 +168,7 @@ class RunRecord(_Part):
 def write_record(path: Path, record: RunRecord) -> None:
     """Check and write a record, atomically, with a digest of itself."""
     value = RunRecord.model_validate(record.model_dump()).model_dump(mode="json")
-    write_json(path, value | {SEAL: digest_of(value)})
+    write_json(path, sealed(value))
 
 
 def read_record(path: Path) -> RunRecord:
@@ -192,8 +190,11 @@ def read_record(path: Path) -> RunRecord:
             f"{path} has record schema {value.get('schema_version')!r}, this version reads "
             f"{SCHEMA_VERSION}; run it again."
         )
-    if isinstance(value, dict) and SEAL in value and value.pop(SEAL) != digest_of(value):
-        raise UserError(f"{path} was changed after it was written; remove it, run again.")
+    try:
+        if isinstance(value, dict) and SEAL in value:  # records of before have none
+            value = unsealed(value)
+    except ValueError:
+        raise UserError(f"{path} was changed after it was written; remove it, run again.") from None
     try:
         record = RunRecord.model_validate(value)
     except ValidationError as error:

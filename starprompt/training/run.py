@@ -36,7 +36,13 @@ from starprompt.files import sha256_file
 from starprompt.machine.devices import pick_device, use_threads
 from starprompt.machine.leases import begin_run
 from starprompt.precision import products, require_precision
-from starprompt.record.record import MethodRecord, RunRecord, read_record
+from starprompt.record.record import (
+    MethodRecord,
+    RunRecord,
+    StreamRecord,
+    checked_file,
+    read_record,
+)
 from starprompt.record.run_files import CHECKPOINT, RECORD
 from starprompt.training.watch import SignatureWatch
 
@@ -128,7 +134,10 @@ def run(
         micro_batch=config.micro_batch,
     )
     backbones = _backbones(config, method, clip)
-    keys = _keys_record(method, keys_folder)
+    stream_record = describe_stream(
+        stream, title=load_dataset_spec(cell.dataset).title, seed=cell.seed
+    )
+    keys = _keys_record(method, keys_folder, stream_record)
     if "clip" in backbones:
         made_keys = keys_folder if keys is not None else None
         _refuse_other_clips(config, cell, backbones["clip"]["digest"], made_keys)
@@ -140,7 +149,7 @@ def run(
             learner=method.learner,
             hyperparameters=hp.model_dump(),
         ),
-        stream=describe_stream(stream, title=load_dataset_spec(cell.dataset).title, seed=cell.seed),
+        stream=stream_record,
         backbones=backbones,
         keys=keys,
         settings={
@@ -204,7 +213,11 @@ def _backbones(config: Config, method: MethodSpec, clip: Any) -> dict[str, dict[
     return found
 
 
-def _keys_record(method: MethodSpec, keys_folder: Path | None) -> dict[str, str] | None:
+def _keys_record(
+    method: MethodSpec, keys_folder: Path | None, stream: StreamRecord
+) -> dict[str, str] | None:
+    """Method and digest of the keys. Raises :class:`UserError` for keys of another method or
+    stream, and for a checkpoint that is not the one that its run left."""
     if method.keys is None or keys_folder is None:
         return None
     checkpoint = keys_folder / CHECKPOINT
@@ -213,7 +226,21 @@ def _keys_record(method: MethodSpec, keys_folder: Path | None) -> dict[str, str]
             f"There are no keys at {checkpoint}; run {method.keys} on the same data set and seed "
             "first (the workflow does it by itself)."
         )
-    return {"method": method.keys, "digest": sha256_file(checkpoint)}
+    record = read_record(keys_folder / RECORD)
+    for what, found, expected in (
+        ("method", record.method.name, method.keys),
+        ("data set", record.stream.dataset, stream.dataset),
+        ("seed", record.stream.seed, stream.seed),
+        ("class order", record.stream.class_order, stream.class_order),
+        ("division into tasks", record.stream.task_of_class, stream.task_of_class),
+        ("data", record.stream.data_digest, stream.data_digest),
+    ):
+        if found != expected:
+            raise UserError(
+                f"The keys in {keys_folder} are of another {what} than this run's; remove that "
+                f"folder and run {method.keys} on the same data set and seed again."
+            )
+    return {"method": method.keys, "digest": sha256_file(checked_file(checkpoint, record))}
 
 
 def _refuse_other_clips(config: Config, cell: Run, digest: str, keys_folder: Path | None) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from paper_figures.plan import Plan
 from starprompt.errors import UserError
-from starprompt.files import digest_of
-from starprompt.record.record import SEAL, checked_file, read_record, write_record
+from starprompt.files import SEAL, digest_of
+from starprompt.record.record import checked_file, read_record, write_record
 from starprompt.record.run_files import RECORD, named_run
 from tests.helpers import fake_results
 
