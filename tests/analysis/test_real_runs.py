@@ -79,7 +79,7 @@ def do_run(
 @pytest.fixture(scope="module")
 def runs(stream: TaskStream, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of all runs."""
-    folder = tmp_path_factory.mktemp("runs")
+    folder = tmp_path_factory.mktemp("runs") / "digits"
     do_run(FirstStage, "starprompt-first-stage", stream, folder, None, **FIRST)
     keys = folder / "starprompt-first-stage" / "seed1993"
     for name, changes in VARIANTS.items():
