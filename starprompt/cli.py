@@ -29,9 +29,12 @@ app.add_typer(weights_app, name="weights", help="Backbone weights: where, verify
 ConfigOption = Annotated[Path, typer.Option("--config", help="Experiment, as config/demo.yaml.")]
 DatasetOption = Annotated[str, typer.Option("--dataset", help="Name of a data set.")]
 MethodOption = Annotated[str, typer.Option("--method", help="Name of a method.")]
-ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, max=1024, help="CPU threads.")
+]
 GpuOption = Annotated[
-    int | None, typer.Option("--gpu", min=0, help="GPUs to lease, instead of the experiment's.")
+    int | None,
+    typer.Option("--gpu", min=0, max=1024, help="GPUs to lease, instead of the experiment's."),
 ]
 SeedsOption = Annotated[
     list[int],
@@ -264,6 +267,22 @@ def docs_command(
     )
     for path in paths:
         typer.echo(f"wrote {path}")
+
+
+@app.command("show")
+def show_command(
+    method: Annotated[str, typer.Argument(help="Name of a method or variant.")],
+    dataset: Annotated[str | None, typer.Option(help="With its own values for it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Print every resolved value of a method and where each is from."""
+    from starprompt.data.registry import list_datasets
+    from starprompt.reporting import shown_method
+
+    if dataset is not None:
+        shown_method.check_dataset(dataset, list_datasets())
+    found = shown_method.resolved(method, dataset)
+    typer.echo(shown_method.as_json(found) if as_json else shown_method.as_text(found))
 
 
 @app.command("tune")

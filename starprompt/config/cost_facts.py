@@ -16,15 +16,18 @@ variant inherits the block of the method that it extends; its own hyperparameter
 """
 
 import ast
+import math
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from starprompt.errors import UserError
 
-Expression = int | float | str
+#: longest expression, and largest power of ten that a value may reach
+MOST_EXPRESSION = 2000
+MOST_POWER = 100
 
 #: operations of fitting a mixture, per feature, dimension and component: the better of two starts,
 #: each the best of three k-means of ten steps of 4, then twenty iterations of 8. How many
@@ -65,8 +68,52 @@ _OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
 _FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "len": len}
 
 
+def _parsed(expression: str) -> ast.expr:
+    """The expression's tree. Raises :class:`ValueError` for what is none."""
+    if len(expression) > MOST_EXPRESSION:
+        raise ValueError(f"an expression has at most {MOST_EXPRESSION} characters")
+    try:
+        tree = ast.parse(expression.strip(), mode="eval").body
+        _refuse_unknown(tree)
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{expression[:80]!r} is no expression of numbers") from error
+    return tree
+
+
+def _refuse_unknown(node: ast.expr) -> None:
+    match node:
+        case ast.Constant(value=int() | float() | str()) | ast.Name():
+            return
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+            parts = [left, right]
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            parts = [operand]
+        case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]):
+            parts = [left, right]
+        case ast.Call(func=ast.Name(id=name), args=parts, keywords=[]) if name in _FUNCTIONS:
+            pass
+        case _:
+            raise ValueError(f"{ast.unparse(node)[:80]} is no part of an expression of numbers")
+    for part in parts:
+        _refuse_unknown(part)
+
+
+def _expression(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a number or an expression")
+    if isinstance(value, str):
+        _parsed(value)
+    return value
+
+
+Expression = Annotated[
+    Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)] | str,
+    BeforeValidator(_expression),
+]
+
+
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class VitPass(_Part):
@@ -101,6 +148,8 @@ class Phase(_Part):
     @field_validator("vit", mode="before")
     @classmethod
     def _short_form(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            raise ValueError("must be a list of passes")
         return [{"kind": v} if isinstance(v, str) else v for v in value]
 
 
@@ -118,6 +167,8 @@ class CostFacts(_Part):
     @field_validator("test", mode="before")
     @classmethod
     def _of_evaluation(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError("must be a mapping")
         return {"name": "evaluation", "items": "seen_tests", **value}
 
 
@@ -138,23 +189,28 @@ def assumed_facts(uses: list[str], hyperparameters: Mapping[str, Any]) -> CostFa
     )
 
 
-def evaluate(expression: Expression, names: Mapping[str, Any]) -> float:
+def evaluate(expression: int | float | str, names: Mapping[str, Any]) -> float:
     """The value of a number or of a text such as ``"replay_samples * seen"``.
 
     Known are + - * / // **, ==, parentheses, min, max and len (of a list).
-    Raises :class:`UserError` for anything else and for a name that ``names`` lacks.
+    Raises :class:`UserError` for anything else, for a name that ``names`` lacks and for a value
+    that is not finite.
     """
     if not isinstance(expression, str):
         return float(expression)
     try:
-        return float(_value(ast.parse(expression, mode="eval").body, names))
-    except (SyntaxError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise UserError(f"{expression!r} is no expression of numbers ({error}).") from error
+        value = float(_value(_parsed(expression), names))
+        if not math.isfinite(value):
+            raise ValueError("its value is not finite")
+    except (TypeError, ValueError, ArithmeticError) as error:
+        what = f"{expression[:80]!r} is no expression of numbers"
+        raise UserError(f"{what} ({str(error).removeprefix(what)}).") from error
+    return value
 
 
 def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
     match node:
-        case ast.Constant(value=int() | float() | str() as constant):
+        case ast.Constant(value=constant):
             return constant
         case ast.Name(id=name):
             if name not in names:
@@ -163,10 +219,28 @@ def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
                     f"{', '.join(NAMES)}."
                 )
             return names[name]
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-            return _OPERATORS[type(op)](_value(left, names), _value(right, names))
-        case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]):
+        case ast.UnaryOp(operand=operand):
+            return -_number(_value(operand, names))
+        case ast.BinOp(left=left, op=op, right=right):
+            numbers = (_number(_value(left, names)), _number(_value(right, names)))
+            if isinstance(op, ast.Pow):
+                _refuse_explosion(*numbers)
+            return _OPERATORS[type(op)](*numbers)
+        case ast.Compare(left=left, comparators=[right]):
             return _value(left, names) == _value(right, names)
-        case ast.Call(func=ast.Name(id=name), args=given, keywords=[]) if name in _FUNCTIONS:
+        case ast.Call(func=ast.Name(id=name), args=given):
             return _FUNCTIONS[name](*(_value(one, names) for one in given))
     raise ValueError(ast.unparse(node))
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, int | float):
+        raise TypeError(f"{str(value)[:80]!r} is no number")
+    return value
+
+
+def _refuse_explosion(base: float, power: float) -> None:
+    """Whole numbers grow without end: refuse a power that no cost has."""
+    digits = math.log10(abs(base)) * power if base else 0
+    if abs(digits) > MOST_POWER:
+        raise ValueError(f"a power of 10 to the {digits:.0f}")

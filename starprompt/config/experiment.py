@@ -18,10 +18,10 @@ from pydantic import (
     model_validator,
 )
 
-from starprompt.config.methods import list_methods, load_method, variants_of
+from starprompt.config.methods import list_methods, load_method, strictly, variants_of
 from starprompt.config.thresholds import Thresholds
 from starprompt.errors import invalid_file, unknown_name
-from starprompt.files import read_yaml
+from starprompt.files import NAME_PATTERN, read_yaml, require_name
 from starprompt.record.run_files import run_folder
 
 DATASETS = Path("config/datasets")
@@ -33,7 +33,7 @@ ALL = "all"
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class BackboneNames(_Model):
@@ -54,7 +54,7 @@ class Run(NamedTuple):
 class Config(_Model):
     """An experiment: which methods on which data sets under which seeds, and on what."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    name: str = Field(pattern=NAME_PATTERN)
     title: str
     datasets: list[str] = Field(min_length=1)
     methods: list[str] = Field(min_length=1)
@@ -80,8 +80,10 @@ class Config(_Model):
     compile: bool = Field(
         default=False, description="compile the image encoders with torch.compile"
     )
-    threads: int = Field(default=1, ge=1, description="CPU threads of one run")
-    gpu: int = Field(default=0, ge=0, description="GPUs that one run leases; 0: it uses the CPU")
+    threads: int = Field(default=1, ge=1, le=1024, description="CPU threads of one run")
+    gpu: int = Field(
+        default=0, ge=0, le=1024, description="GPUs that one run leases; 0: it uses the CPU"
+    )
     runs_per_gpu: int = Field(
         default=1, ge=1, le=64, description="runs that may share a GPU, for small ones"
     )
@@ -89,12 +91,17 @@ class Config(_Model):
         default=True, description="start the next job of each GPU early; it waits for the device"
     )
     seeds_per_job: int = Field(
-        default=1, ge=1, description="seeds that one process trains, one after the other"
+        default=1, ge=1, le=10000, description="seeds that one process trains, one after the other"
     )
-    mem_mb: int = Field(default=3000, ge=100, description="memory of one run, MB")
-    runtime: int = Field(default=60, ge=1, description="minutes that one run may take")
+    mem_mb: int = Field(default=3000, ge=100, le=100_000_000, description="memory of one run, MB")
+    runtime: int = Field(
+        default=60, ge=1, le=1_000_000, description="minutes that one run may take"
+    )
     max_runtime: int | None = Field(
-        default=None, ge=1, description="longest time limit that the cluster allows, minutes"
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="longest time limit that the cluster allows, minutes",
     )
     signatures: Thresholds = Field(
         default=Thresholds(), description="from where on a run shows a failure mode"
@@ -151,13 +158,16 @@ def load_config(source: Path | dict[str, Any], origin: str = "the configuration"
     value = source if isinstance(source, dict) else read_yaml(source)
     path = origin if isinstance(source, dict) else source
     try:
-        config = Config.model_validate(value)
+        config = strictly(Config, value)
     except ValidationError as error:
         raise invalid_file(path, error) from error
     known = {file.stem for file in DATASETS.glob("*.yaml")}
     for dataset in config.datasets:
+        require_name("data set", dataset, path)
         if dataset not in known:
             raise unknown_name("data set", dataset, known)
+    for method in [*config.methods, *config.ablations]:
+        require_name("method", method, path)
     for method in config.methods:
         load_method(method)
     return config.model_copy(update={"ablations": _named_variants(config.ablations)})

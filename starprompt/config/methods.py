@@ -4,6 +4,9 @@ Nothing here imports torch, except :func:`learner_class` and :func:`check_hyperp
 import the method itself.
 """
 
+import json
+import sys
+import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -16,10 +19,12 @@ from starprompt.config.descriptions import Description, read_catalogue
 from starprompt.errors import UserError, invalid_file, unknown_name
 
 METHODS = Path("config/methods")
+#: the base class of every learner; named, because importing it imports torch
+LEARNER = "starprompt.continual.learner:Learner"
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class SearchRange(_Model):
@@ -113,13 +118,18 @@ def load_method(name: str) -> MethodSpec:
     catalogue = read_catalogue(METHODS)
     value, where = catalogue.merged(name), catalogue.methods[name].where
     try:
-        spec = MethodSpec.model_validate({**value, "name": name})
+        spec = strictly(MethodSpec, {**value, "name": name})
     except ValidationError as error:
         raise invalid_file(where, error) from error
     if spec.keys is not None and spec.keys not in catalogue.methods:
         if spec.keys in catalogue.broken:
             raise catalogue.broken[spec.keys]
         raise unknown_name(f"method (under `keys` in {where})", spec.keys, catalogue.methods)
+    if spec.keys is not None and catalogue.merged(spec.keys).get("keys") is not None:
+        raise UserError(
+            f"{where}: keys: {spec.keys} makes no keys, since it takes those of another run; "
+            "name a first stage."
+        )
     return spec
 
 
@@ -137,26 +147,71 @@ def with_keys(methods: Sequence[str], load: Callable[[str], MethodSpec] = load_m
 
 
 def learner_class(spec: MethodSpec) -> Any:
-    """Import the class that a method names (heavy: imports torch)."""
+    """Import the class that a method names (heavy: imports torch).
+
+    Raises :class:`UserError` where the module cannot be imported, or the class is no learner or
+    lacks what every learner must have.
+    """
+    where = f"{described_in(spec.name)}: learner: "
     module, name = spec.learner.split(":")
     try:
-        return getattr(import_module(module), name)
-    except (ModuleNotFoundError, AttributeError) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name not in (module, None):
-            raise  # a library that the module itself needs
+        found = getattr(import_module(module), name)
+    except AttributeError as error:
+        if not hasattr(sys.modules.get(module), name) and module in sys.modules:
+            raise _no_learner(where, spec) from error
+        raise _import_failed(where, module, error) from error
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{module}.".startswith(f"{error.name}."):
+            raise _no_learner(where, spec) from error
+        raise _import_failed(where, module, error) from error
+    except (Exception, SystemExit) as error:
+        raise _import_failed(where, module, error) from error
+    bases = getattr(found, "__mro__", ())
+    if not any(f"{b.__module__}:{b.__name__}" == LEARNER for b in bases) or len(bases) < 2:
+        raise UserError(f"{where}{spec.learner} is no learner; derive its class from Learner.")
+    if missing := sorted(getattr(found, "__abstractmethods__", ())):
+        raise UserError(f"{where}{spec.learner} has no {' and no '.join(missing)}; write it.")
+    if not (
+        isinstance(found.Hyperparameters, type) and issubclass(found.Hyperparameters, BaseModel)
+    ):
         raise UserError(
-            f"{described_in(spec.name)}: learner: there is no {spec.learner}; "
-            "it must name an importable module and a class in it."
-        ) from error
+            f"{where}{spec.learner}.Hyperparameters must derive from BaseHyperparameters."
+        )
+    return found
+
+
+def _no_learner(where: str, spec: MethodSpec) -> UserError:
+    return UserError(
+        f"{where}there is no {spec.learner}; it must name an importable module and a class in it."
+    )
+
+
+def _import_failed(where: str, module: str, error: BaseException) -> UserError:
+    """One sentence for a module that fails when it is imported, with the line that failed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    line = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return UserError(f"{where}{module} cannot be imported: {what}{line}; mend it.")
 
 
 def check_hyperparameters(spec: MethodSpec, dataset: str) -> Any:
     """A method's hyperparameters for ``dataset`` as its learner's model, defaults filled in.
 
+    Values are taken as they stand: no text becomes a number, no number a truth value.
     Raises :class:`UserError` naming file, key and what was expected.
     """
     try:
-        return learner_class(spec).Hyperparameters.model_validate(spec.resolve(dataset))
+        return strictly(learner_class(spec).Hyperparameters, spec.resolve(dataset))
     except ValidationError as error:
         where = f"{described_in(spec.name)} (hyperparameters for {dataset})"
         raise invalid_file(where, error) from error
+
+
+def strictly(model: type[BaseModel], values: dict[str, Any]) -> Any:
+    """``values`` as ``model`` without conversions, but that a list may become a tuple."""
+    try:
+        return model.model_validate_json(json.dumps(values), strict=True)
+    except (TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, ValidationError):
+            raise
+        return model.model_validate(values, strict=True)  # not JSON: refused with its key

@@ -30,7 +30,7 @@ from starprompt.machine.memory import MemoryNeed, MicroBatch, need_of_modules
 class BaseHyperparameters(BaseModel):
     """Base of every method's hyperparameters: typed, immutable, unknown keys refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     #: names added after runs were made whose default computes what those runs computed; at its
     #: default such a one is left out of a run's fingerprint

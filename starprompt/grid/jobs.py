@@ -22,7 +22,8 @@ from starprompt.config.published import load_published
 from starprompt.config.tuned import kept_search
 from starprompt.data.registry import DatasetSpec, data_root, load_dataset_spec
 from starprompt.data.store import fingerprint
-from starprompt.files import digest_of, sha256_file, write_text
+from starprompt.errors import UserError
+from starprompt.files import digest_of, parse_yaml, sha256_file, write_text
 from starprompt.machine.gpus import visible
 from starprompt.record.run_files import RUN_FILES, run_folder
 
@@ -70,8 +71,8 @@ def _scalar(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        read = yaml.safe_load(value)
-    except yaml.YAMLError:
+        read = parse_yaml(value, "--config")
+    except UserError:
         return value
     return read if isinstance(read, int | float) else value
 

@@ -10,6 +10,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from starprompt.errors import UserError, unknown_name
+from starprompt.files import read_yaml
+
+PROFILES = Path("profiles")
 STATE = Path(".snakemake")
 
 
@@ -39,6 +43,49 @@ def run_workflow(arguments: list[str]) -> int:
     return status
 
 
+def check_profile(arguments: list[str]) -> list[str]:
+    """What to say before a call with a workflow profile starts.
+
+    Snakemake ignores a profile that it doesn't find, and would start the grid on this machine.
+    Raises :class:`UserError` for such a name.
+    """
+    name = _option(arguments, "--workflow-profile")
+    if name is None or name == "none":
+        return []
+    found = _profile_file(Path(name)) or _profile_file(PROFILES / name)
+    if found is None:
+        known = [folder.name for folder in PROFILES.glob("*") if _profile_file(folder)]
+        raise unknown_name("workflow profile", name, known)
+    own = read_yaml(found).get("default-resources")
+    given = any(a.split("=")[0] in ("--default-resources", "--default-res") for a in arguments)
+    if not (own and given):
+        return []
+    keys = ", ".join(map(str, own)) if isinstance(own, dict | list) else str(own)
+    return [
+        f"--default-resources replaces what the profile {name} has there ({keys}); with "
+        "slurm_extra goes the notice by SIGTERM before a time limit. Write yours into the profile."
+    ]
+
+
+def _profile_file(profile: Path) -> Path | None:
+    """The file of a profile, found as Snakemake finds it: here or in the user's configuration."""
+    from snakemake.cli import get_profile_dir
+
+    found = get_profile_dir(str(profile))
+    return found[1] if found else None
+
+
+def _option(arguments: list[str], option: str) -> str | None:
+    """The last value of an option, written with a blank or an equals sign."""
+    found = None
+    for here, after in zip(arguments, [*arguments[1:], ""], strict=True):
+        if here == option:
+            found = after
+        elif here.startswith(f"{option}="):
+            found = here.partition("=")[2]
+    return found
+
+
 def _remove_marks() -> None:
     for mark in (STATE / "locks").glob("*.lock"):
         mark.unlink(missing_ok=True)
@@ -55,5 +102,16 @@ def _snakemake(arguments: list[str]) -> int:
     return 0
 
 
+def main(arguments: list[str]) -> int:
+    """Check the call and run it; a mistake ends in one sentence and exit status 2."""
+    try:
+        for line in check_profile(arguments):
+            print(f"note: {line}", file=sys.stderr)  # noqa: T201
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    return run_workflow(arguments)
+
+
 if __name__ == "__main__":
-    sys.exit(run_workflow(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

@@ -21,10 +21,10 @@ if GRID.config.ablations:
             mem_mb=lambda wildcards, attempt: 8000 * attempt,
             runtime=lambda wildcards, attempt: 240 * attempt,
         conda:
-            "../envs/starprompt.yaml"
+            ENVIRONMENT
         shell:
-            "python -m starprompt.cli analyse --config {params.config}"
-            " --dataset {wildcards.dataset} > {log} 2>&1"
+            "python -m starprompt.cli analyse --config {params.config:q}"
+            " --dataset {wildcards.dataset:q} > {log:q} 2>&1"
 
     rule ablations:
         input:
@@ -52,6 +52,6 @@ if GRID.config.ablations:
             mem_mb=lambda wildcards, attempt: 4000 * attempt,
             runtime=lambda wildcards, attempt: 60 * attempt,
         conda:
-            "../envs/starprompt.yaml"
+            ENVIRONMENT
         shell:
-            "python -m starprompt.cli ablations --config {params.config} > {log} 2>&1"
+            "python -m starprompt.cli ablations --config {params.config:q} > {log:q} 2>&1"

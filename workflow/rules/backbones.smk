@@ -19,10 +19,10 @@ rule embed:
         mem_mb=lambda wildcards, attempt: GRID.embed_resources(wildcards.dataset, attempt).mem_mb,
         runtime=lambda wildcards, attempt: GRID.embed_resources(wildcards.dataset, attempt).runtime,
     conda:
-        "../envs/starprompt.yaml"
+        ENVIRONMENT
     shell:
-        "python -m starprompt.cli embed --config {params.config} --dataset {wildcards.dataset}"
-        " --threads {threads} --gpu {resources.gpu} > {log} 2>&1"
+        "python -m starprompt.cli embed --config {params.config:q} --dataset {wildcards.dataset:q}"
+        " --threads {threads} --gpu {resources.gpu} > {log:q} 2>&1"
 
 
 # The weights that come with the package, from nothing: `snakemake tiny_pair`.
@@ -42,7 +42,7 @@ rule tiny_pair:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     conda:
-        "../envs/starprompt.yaml"
+        ENVIRONMENT
     shell:
-        "python -m starprompt.cli weights make-tiny --output {params.folder} --threads {threads}"
-        " > {log} 2>&1"
+        "python -m starprompt.cli weights make-tiny --output {params.folder:q} --threads {threads}"
+        " > {log:q} 2>&1"

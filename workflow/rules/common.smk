@@ -1,6 +1,8 @@
 # What the rules share: the experiment, checked before anything starts, and the names it allows.
 
 import os
+import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -42,7 +44,13 @@ def is_forced():
     return asked.forceall or asked.forcetargets or bool(asked.forcerun)
 
 
+def without_slots(text):
+    """``text`` for Snakemake, which fills in what stands in braces."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
 GRID = checked_grid()
+ENVIRONMENT = without_slots(os.path.join(workflow.basedir, "workflow", "envs", "starprompt.yaml"))
 
 # `--resources gpu=4` counts devices, Snakemake jobs.
 if workflow.is_main_process and GRID.config.gpu:
@@ -52,10 +60,11 @@ if workflow.is_main_process and GRID.config.gpu:
 # Jobs find this environment's commands even where it is not activated. In a conda environment of
 # Snakemake's own, that environment's commands are meant.
 if not workflow.deployment_settings.deployment_method:
-    shell.prefix(f"export PATH='{Path(sys.executable).parent}':\"$PATH\"; ")
+    COMMANDS = shlex.quote(str(Path(sys.executable).parent))
+    shell.prefix(f'export PATH={without_slots(COMMANDS)}:"$PATH"; ')
 
 
 wildcard_constraints:
-    dataset="|".join(GRID.datasets),
-    method="|".join(GRID.methods),
+    dataset="|".join(map(re.escape, GRID.datasets)),
+    method="|".join(map(re.escape, GRID.methods)),
     seed=r"\d+",

@@ -15,9 +15,9 @@ rule prepare:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 720 * attempt,
     conda:
-        "../envs/starprompt.yaml"
+        ENVIRONMENT
     shell:
-        "python -m starprompt.cli data prepare {wildcards.dataset} --threads {threads} > {log} 2>&1"
+        "python -m starprompt.cli data prepare {wildcards.dataset:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule prepared:

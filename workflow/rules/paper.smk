@@ -21,9 +21,9 @@ rule tables:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     conda:
-        "../envs/starprompt.yaml"
+        ENVIRONMENT
     shell:
-        "python -m starprompt.cli tables --config {params.config} > {log} 2>&1"
+        "python -m starprompt.cli tables --config {params.config:q} > {log:q} 2>&1"
 
 
 rule figures:
@@ -50,9 +50,9 @@ rule figures:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     conda:
-        "../envs/starprompt.yaml"
+        ENVIRONMENT
     shell:
-        "python -m starprompt.cli figures --config {params.config} > {log} 2>&1"
+        "python -m starprompt.cli figures --config {params.config:q} > {log:q} 2>&1"
 
 
 # How the methods compare, measured and written down: `snakemake compare`.
@@ -75,9 +75,9 @@ rule compare:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     conda:
-        "../envs/starprompt.yaml"
+        ENVIRONMENT
     shell:
-        "python -m starprompt.cli compare --config {params.config} > {log} 2>&1"
+        "python -m starprompt.cli compare --config {params.config:q} > {log:q} 2>&1"
 
 
 # One page with everything, which opens without a network: `snakemake report_page`.
@@ -99,6 +99,6 @@ rule report_page:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     conda:
-        "../envs/starprompt.yaml"
+        ENVIRONMENT
     shell:
-        "python -m starprompt.cli report --config {params.config} > {log} 2>&1"
+        "python -m starprompt.cli report --config {params.config:q} > {log:q} 2>&1"

@@ -22,7 +22,7 @@ for RULE in GRID.train_rules():
         output:
             **GRID.batch_files(RULE.seeds),
         wildcard_constraints:
-            method="|".join(RULE.methods),
+            method="|".join(map(re.escape, RULE.methods)),
         priority: RULE.priority
         log:
             f"results/logs/{GRID.config.name}/train/{{dataset}}/{{method}}/seed{'-'.join(RULE.seeds)}.log",
@@ -46,13 +46,13 @@ for RULE in GRID.train_rules():
                 wildcards.dataset, wildcards.method, attempt, runs
             ).runtime,
         conda:
-            "../envs/starprompt.yaml"
+            ENVIRONMENT
         shell:
             # `exec`: a shell in between would die of SIGTERM at once, and with it the job's step,
             # before the run has kept where it is.
-            "exec python -m starprompt.cli run --config {params.config} --dataset {wildcards.dataset}"
-            " --method {wildcards.method} {params.seeds} --threads {threads}"
-            " --gpu {resources.gpu} --keep-backup > {log} 2>&1"
+            "exec python -m starprompt.cli run --config {params.config:q} --dataset {wildcards.dataset:q}"
+            " --method {wildcards.method:q} {params.seeds} --threads {threads}"
+            " --gpu {resources.gpu} --keep-backup > {log:q} 2>&1"
 
 
 rule runs:

@@ -1,0 +1,195 @@
+"""Methods and experiments that hold what they should not: one sentence, with file and key."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from starprompt.config import methods
+from starprompt.config.cost_facts import CostFacts, evaluate
+from starprompt.config.experiment import Config, load_config
+from starprompt.config.methods import check_hyperparameters, learner_class, load_method
+from starprompt.errors import UserError
+from starprompt.grid.jobs import from_command_line
+
+PLAIN = {
+    "title": "Plain",
+    "learner": "baselines.lwf:LwF",
+    "description": "A method.",
+    "group": "prompt",
+    "hyperparameters": {"lr": 0.1, "epochs": 5},
+}
+MODULE = """
+import torch
+from pydantic import BaseModel
+from starprompt.continual.learner import BaseHyperparameters, Learner
+
+class NoPredict(Learner):
+    def setup(self): pass
+    def state_dict(self): return {}
+    def load_state_dict(self, state): pass
+    def parameter_counts(self): return {}
+
+class NoLearner: ...
+a_function = len
+"""
+Writer = Callable[..., None]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Writer:
+    monkeypatch.setattr(methods, "METHODS", tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "some_learners.py").write_text(MODULE)
+    (tmp_path / "fails_at_import.py").write_text("import json\nraise OSError('no\\nluck')\n")
+    (tmp_path / "needs_a_library.py").write_text("import there_is_no_such_library\n")
+    (tmp_path / "ends_python.py").write_text("import sys\nsys.exit(3)\n")
+
+    def written(**changes: Any) -> None:
+        (tmp_path / "plain.yaml").write_text(yaml.safe_dump({**PLAIN, **changes}))
+
+    return written
+
+
+@pytest.mark.parametrize(
+    ("learner", "sentence"),
+    [
+        ("baselines.nothing:X", r"plain.yaml: learner: there is no baselines.nothing:X"),
+        ("baselines.lwf:Lwff", r"plain.yaml: learner: there is no baselines.lwf:Lwff"),
+        ("some_learners:NoPredict", r"some_learners:NoPredict has no predict"),
+        ("some_learners:NoLearner", r"is no learner; derive its class from Learner"),
+        ("some_learners:a_function", r"is no learner"),
+        ("some_learners:Learner", r"is no learner|has no "),
+        (
+            "fails_at_import:X",
+            r"be imported: OSError: no luck \(.*fails_at_import.py, line 2",
+        ),
+        (
+            "needs_a_library:X",
+            r"be imported: ModuleNotFoundError: No module named 'there_is",
+        ),
+        ("ends_python:X", r"cannot be imported: SystemExit: 3"),
+    ],
+)
+def test_a_learner_that_is_none(write: Writer, learner: str, sentence: str) -> None:
+    write(learner=learner)
+    with pytest.raises(UserError, match=sentence) as caught:
+        learner_class(load_method("plain"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"lr": "0.1"}, "lr"),
+        ({"lr": True}, "lr"),
+        ({"lr": -1}, "lr"),
+        ({"epochs": 2.5}, "epochs"),
+        ({"epochs": None}, "epochs"),
+        ({"epochs": [5]}, "epochs"),
+        ({"epoch": 5}, "epoch"),
+        ({"lr": float("inf")}, "lr"),
+        ({"lr": float("nan")}, "lr"),
+    ],
+)
+def test_a_value_is_taken_as_it_stands_or_refused(values: dict[str, Any], key: str) -> None:
+    spec = load_method("lwf").model_copy(update={"hyperparameters": values, "datasets": {}})
+    with pytest.raises(UserError, match=rf"lwf.yaml \(hyperparameters for digits\).*: {key}: "):
+        check_hyperparameters(spec, "digits")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"keys": "plain"}, r"plain.yaml: keys: plain makes no keys"),
+        ({"keys": "nobody"}, r"no method \(under `keys` in .*plain.yaml\) named 'nobody'"),
+        ({"keys": 5}, "keys: .*string"),
+        ({"uses": "vit"}, "uses: .*array"),
+        ({"rehearsal": 1}, "rehearsal: .*boolean"),
+        ({"title": 5}, "title: .*string"),
+        ({"datasets": {"digits": None}}, r"datasets.digits must be a mapping"),
+        ({"hyperparameters": [1]}, r"hyperparameters must be a mapping"),
+        ({"search": {"lr": {"low": 1, "high": "x"}}}, r"search.lr.high: "),
+        ({"cost": {"trained": "9**9**9"}}, None),
+        ({"cost": {"trained": "__import__('os')"}}, r"cost.trained.*no part of an expression"),
+        ({"cost": {"trained": "1 +"}}, r"cost.trained.*no expression"),
+        ({"cost": {"trained": "(" * 300 + "1" + ")" * 300}}, r"cost.trained.*no expression"),
+        ({"cost": {"phases": [{"name": "training", "vit": "forward"}]}}, r"vit.*list of passes"),
+        ({"cost": {"test": 5}}, r"cost.test: must be a mapping"),
+    ],
+)
+def test_a_methods_file(write: Writer, changes: dict[str, Any], sentence: str | None) -> None:
+    write(**changes)
+    if sentence is None:
+        load_method("plain")
+        return
+    with pytest.raises(UserError, match=sentence) as caught:
+        load_method("plain")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "9**9**9",
+        "9**999",
+        "10**-999",
+        "'a' * 1000000000",
+        "1 / 0",
+        "0 ** -1",
+        "(-8) ** 0.5",
+        "len(5)",
+        "len('a' * 10**9)",
+        "[1] * 10**9",
+        "1e308 * 10",
+        "min()",
+        "+" * 5000 + "1",
+    ],
+)
+def test_an_expression_that_explodes_is_a_sentence(expression: str) -> None:
+    with pytest.raises(UserError, match="is no expression of numbers"):
+        evaluate(expression, {})
+
+
+def test_expressions_are_what_they_were() -> None:
+    names = {"n": 3, "layers": [1, 2], "query": "clean"}
+    assert evaluate("2 * n ** 3 / (3 * 4) + (query == 'clean') * len(layers)", names) == 6.5
+    assert evaluate("-n + min(n, 7) // 2", names) == -2
+    assert CostFacts(trained="n").trained == "n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"datasets": ["a;touch x"]}, "'a;touch x' is no name for a data set"),
+        ({"methods": ["der++"]}, r"'der\+\+' is no name for a method"),
+        ({"methods": ["`id`"]}, "is no name for a method"),
+        ({"methods": ["$(id)"]}, "is no name for a method"),
+        ({"name": "../x"}, "name: "),
+        ({"name": "a" * 101}, "name: "),
+        ({"threads": 99999999999}, "threads: .*1024"),
+        ({"threads": "4"}, "threads: "),
+        ({"threads": True}, "threads: "),
+        ({"seeds": [1.0]}, r"seeds.0: "),
+        ({"seeds": ["1993"]}, r"seeds.0: "),
+        ({"gpu": -1}, "gpu: "),
+        ({"compile": "yes"}, "compile: "),
+        ({"methods": None}, "methods: "),
+        ({"backbones": None}, "backbones: "),
+        ({"ablations": {"all": 1}}, "ablations: "),
+        ({"signatures": {"replay_gap": float("nan")}}, "replay_gap: "),
+    ],
+)
+def test_an_experiment(changes: dict[str, Any], sentence: str) -> None:
+    value = {"name": "t", "title": "T", "datasets": ["digits"], "methods": ["ncm"], "seeds": [1]}
+    assert isinstance(load_config(value), Config)
+    with pytest.raises(UserError, match=sentence) as caught:
+        load_config({**value, **changes})
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_lines_values_are_read_as_a_file_is() -> None:
+    given = {"seeds": ["1993", "012", "1e3", "yes", "2026-01-01"]}
+    assert from_command_line(given) == {"seeds": [1993, "012", 1000.0, "yes", "2026-01-01"]}
