@@ -238,18 +238,21 @@ def test_only_the_last_evaluation_counts(tmp_path: Path) -> None:
         "chosen_class": np.array([1, 1, 0, 0, 1]),
     }
     rest = {name: np.zeros(5) for name in fake_results.SELECTION_COLUMNS if name not in columns}
-    fake_results.write_selection(tmp_path, columns | rest)
-    counts = prompt_choices.selected_classes(tmp_path / "selection.parquet", 2)
+    folder = small(tmp_path, methods=2, seeds=1).run_folder("set-0", "method-0", 1993)
+    fake_results.write_selection(folder, columns | rest)
+    counts = prompt_choices.selected_classes(folder / "selection.parquet", 2)
     assert counts is not None and counts.tolist() == [[1, 0], [1, 1]]
 
 
 def test_damaged_selections_are_named(tmp_path: Path) -> None:
-    path = tmp_path / "selection.parquet"
+    folder = small(tmp_path, methods=2, seeds=1).run_folder("set-0", "method-0", 1993)
+    path = folder / "selection.parquet"
     path.write_bytes(b"not a table")
     with pytest.raises(UserError, match="not a table of selections"):
         prompt_choices.selected_classes(path, 2)
-    with pytest.raises(UserError, match="not a table of selections"):
-        prompt_choices.selected_classes(tmp_path / "absent.parquet", 2)
+    path.unlink()
+    with pytest.raises(UserError, match=r"selection\.parquet cannot be read"):
+        prompt_choices.selected_classes(path, 2)
 
 
 @given(st.integers(1, 6), st.integers(1, 4), st.integers(0, 2**32 - 1))
