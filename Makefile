@@ -9,6 +9,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 DEMO := $(if $(QUICK),demo-quick,demo)
 # Processes that share the tests; a file's tests stay together, because they share set-ups.
 JOBS ?= 2
+# `make demo PORTABLE=1`: the same bytes on every x86-64 processor (docs/numerics.md), compared with
+# those in config/digests. Its results have a folder of their own.
+RESULT := $(DEMO)$(if $(PORTABLE),-portable)
+OVERRIDES := $(if $(PORTABLE),--config numerics=portable name=$(RESULT))
 WORKFLOW := $(BIN)/python -m starprompt.grid.snakemake --cores all
 
 .PHONY: demo baselines ablations report findings test test-slurm check fix clean help
@@ -18,9 +22,10 @@ help: ## what can be made
 
 demo: $(STAMP) ## train the embedded demo through Snakemake and make its tables and figures
 	$(BIN)/starprompt check --config config/$(DEMO).yaml
-	$(WORKFLOW) --configfile config/$(DEMO).yaml
-	@echo "Tables are in results/$(DEMO)/tables, figures in results/$(DEMO)/figures."
-	@cat results/$(DEMO)/tables/accuracy.md 2>/dev/null || true
+	$(WORKFLOW) --configfile config/$(DEMO).yaml $(OVERRIDES)
+	@echo "Tables are in results/$(RESULT)/tables, figures in results/$(RESULT)/figures."
+	@cat results/$(RESULT)/tables/accuracy.md 2>/dev/null || true
+	$(if $(PORTABLE),$(BIN)/starprompt digests --config results/$(RESULT)/config.yaml)
 
 baselines: $(STAMP) ## train every competitor on the demo and make the tables that compare them
 	$(BIN)/starprompt check --config config/demo-baselines.yaml
@@ -59,7 +64,8 @@ fix: $(STAMP) ## mend what the linter and the formatter can
 	$(BIN)/ruff format .
 
 clean: ## remove results and prepared data, keep the environment
-	rm -rf results/demo results/demo-quick results/demo-baselines results/runs data/prepared data/embeddings .snakemake
+	rm -rf results/demo results/demo-quick results/demo-baselines results/demo-portable \
+		results/demo-quick-portable results/runs data/prepared data/embeddings .snakemake
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

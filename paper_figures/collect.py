@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 
@@ -19,6 +20,9 @@ KEYS = ("dataset", "method", "seed")
 #: How many missing runs a message names before it only counts them.
 _NAMED = 8
 
+#: what is read of the table that ``starprompt noise`` writes
+NOISE_COLUMNS = ["dataset", "method", "rounding_std", "repeats"]
+
 
 @dataclass(frozen=True)
 class Results:
@@ -30,6 +34,8 @@ class Results:
     accuracy  one row an evaluation: dataset, method, seed, after_task, task, accuracy (percent);
               pairs whose task was not yet seen are left out
     missing   why each other run of the plan has no record: "not run", "running", "failed", ...
+    noise     one row a data set and method: dataset, method, rounding_std (percent), repeats;
+              empty where it was not measured
     """
 
     plan: Plan
@@ -37,6 +43,7 @@ class Results:
     runs: pd.DataFrame
     accuracy: pd.DataFrame
     missing: Mapping[Key, str] = field(default_factory=dict)
+    noise: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=NOISE_COLUMNS))
 
     def stream(self, dataset: str) -> StreamRecord | None:
         """The stream of some run on a data set, in the plan's order; None where none finished."""
@@ -88,7 +95,31 @@ def collect(plan: Plan, states: Mapping[Key, str] | None = None) -> Results:
             ignore_index=True,
         )[[*KEYS, *ACCURACY_COLUMNS]],
         missing=missing,
+        noise=_read_noise(plan.noise),
     )
+
+
+def _read_noise(path: Path | None) -> pd.DataFrame:
+    """How far rounding moves each method, if that was measured.
+
+    Raises :class:`UserError` for a damaged table.
+    """
+    if path is None or not path.is_file():
+        return pd.DataFrame(columns=NOISE_COLUMNS)
+    try:
+        found = pd.read_csv(path)[NOISE_COLUMNS].astype({"rounding_std": float, "repeats": int})
+    except (ValueError, KeyError, OSError) as error:
+        raise UserError(
+            f"{path} is not a table of noise ({error}); remove it, or run `starprompt noise` again."
+        ) from error
+    if not found["rounding_std"].between(0, 100).all():
+        raise UserError(
+            f"{path}: rounding_std must lie between 0 and 100 percent; remove it, or run "
+            "`starprompt noise` again."
+        )
+    if found.duplicated(["dataset", "method"]).any():
+        raise UserError(f"{path} has two rows of one data set and method; remove it.")
+    return found
 
 
 def _keyed(key: Key, rows: pd.DataFrame) -> pd.DataFrame:

@@ -76,6 +76,7 @@ class Plan:
     runs    folder ``results/runs/<config>`` that holds ``<dataset>/<method>/seed<seed>/``
     notes   further sentences for the tables' appendix
     published  what others report of these methods and data sets
+    noise   table of how far rounding moves each method, where there is one (``starprompt noise``)
     """
 
     name: str
@@ -86,6 +87,7 @@ class Plan:
     seeds: tuple[int, ...]
     notes: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
+    noise: Path | None = None
 
     def blocks(self) -> tuple[MethodRow, ...]:
         """The methods by block (continual, zero-shot, bounds), in the plan's order in each."""

@@ -16,6 +16,7 @@ from starprompt.config.methods import load_method
 from starprompt.config.thresholds import shown
 from starprompt.data.cli import app as data_app
 from starprompt.errors import TerminatedError, UserError, unknown_name
+from starprompt.machine import numerics
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -153,6 +154,7 @@ def status_command(
 @app.command("tables")
 def tables_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
     """Write the paper's tables from finished runs: CSV, Markdown, LaTeX and HTML."""
+    numerics.settle(load_config(config).numerics)
     from starprompt.reporting.paper import make_tables
 
     for path in make_tables(config):
@@ -162,6 +164,7 @@ def tables_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
 @app.command("figures")
 def figures_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
     """Draw the paper's figures from finished runs: PDF and PNG."""
+    numerics.settle(load_config(config).numerics)
     from starprompt.reporting.paper import make_figures
 
     for path in make_figures(config):
@@ -173,6 +176,7 @@ def analyse_command(
     dataset: DatasetOption, config: ConfigOption = Path("config/demo.yaml")
 ) -> None:
     """Analyse the runs of the ablations on one data set: keys, mixtures, replay, failure modes."""
+    numerics.settle(load_config(config).numerics)
     from starprompt.reporting.ablations import make_analysis
 
     for path in make_analysis(config, dataset):
@@ -182,6 +186,7 @@ def analyse_command(
 @app.command("ablations")
 def ablations_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
     """Write the ablations' tables, figures and findings from the analyses."""
+    numerics.settle(load_config(config).numerics)
     from starprompt.reporting.ablations import make_ablations
 
     for path in make_ablations(config):
@@ -227,9 +232,48 @@ def cost_command(
         typer.echo(report.parts_as_text(found) if parts else report.as_text(found))
 
 
+@app.command("noise")
+def noise_command(
+    config: ConfigOption = Path("config/demo.yaml"),
+    repeats: Annotated[int, typer.Option(min=1, help="Perturbed runs of each run.")] = 2,
+    dataset: Annotated[list[str] | None, typer.Option(help="Only this data set.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Only this method.")] = None,
+    threads: ThreadsOption = None,
+    gpu: GpuOption = None,
+) -> None:
+    """Repeat runs, rounding otherwise: how far that moves each method, beside how far seeds do."""
+    experiment = _loaded(config, threads, gpu)
+    _settle(experiment, f"noise of {experiment.name}")
+    from starprompt.training.noise import measure_noise
+
+    table = measure_noise(experiment, repeats, dataset or (), method or ())
+    typer.echo(table.to_string(index=False, float_format="%.3f"))
+    typer.echo(f"wrote results/{experiment.name}/noise.csv, for the tables to show")
+
+
+@app.command("digests")
+def digests_command(
+    config: ConfigOption = Path("results/demo-portable/config.yaml"),
+    write: Annotated[
+        bool, typer.Option("--write", help="Keep these runs' digests for others to compare with.")
+    ] = False,
+) -> None:
+    """Compare the predictions of portable runs with those that another machine computed.
+
+    Exit status 1 where they differ though the libraries are the same.
+    """
+    from starprompt.reporting.digests import compare_digests
+
+    same, lines = compare_digests(load_config(config), write)
+    for line in lines:
+        typer.echo(line)
+    sys.exit(not same)
+
+
 @app.command("compare")
 def compare_command(config: ConfigOption = Path("config/demo-baselines.yaml")) -> None:
     """Measure how an experiment's methods err and choose prompts: results/NAME/findings.md."""
+    numerics.settle(load_config(config).numerics)
     from starprompt.reporting.comparison import make_comparison
 
     for path in make_comparison(config):
@@ -323,6 +367,7 @@ def _settle(experiment: Config, what: str) -> None:
     """
     for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB"):
         os.environ[f"{library}_NUM_THREADS"] = str(experiment.threads)
+    numerics.settle(experiment.numerics)
     import starprompt.training.run  # noqa: F401
     from starprompt.machine.leases import lease
 

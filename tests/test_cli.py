@@ -47,6 +47,10 @@ def check(folder: Path, text: str) -> str:
         ({"sedes": [1]}, ["sedes", "no such key"]),
         ({"threads": "many"}, ["threads", "integer"]),
         ({"methods": ["joint", "joint"]}, ["methods", "twice"]),
+        ({"numerics": "portable"}, ["portable", "device: cpu"]),
+        ({"numerics": "portable", "device": "cpu", "threads": 2}, ["portable", "threads: 1"]),
+        ({"numerics": "portable", "device": "cpu", "compile": True}, ["compile: false"]),
+        ({"deterministic": True, "precision": "tf32"}, ["deterministic", "precision: float32"]),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

@@ -139,6 +139,14 @@ COSTS = (
     ),
 )
 FINAL_ACCURACY = ACCURACIES[0]
+ROUNDING = Metric(
+    "rounding_std",
+    "Rounding [%]",
+    2,
+    None,
+    "Rounding: standard deviation of Final within a seed when the frozen parts change by one unit "
+    "in the last place.",
+)
 
 
 @dataclass(frozen=True)
@@ -194,8 +202,22 @@ def accuracy_table(results: Results) -> Table:
 
 
 def metrics_table(results: Results, dataset: str) -> Table:
-    """Every accuracy metric on one data set: one row a method."""
-    return _dataset_table(results, dataset, "metrics", "Accuracy and forgetting", ACCURACIES)
+    """Every accuracy metric on one data set, and what rounding does to it: one row a method."""
+    caption = "Accuracy and forgetting"
+    return _dataset_table(
+        results, dataset, "metrics", caption, ACCURACIES, _rounding(results, dataset)
+    )
+
+
+def _rounding(results: Results, dataset: str) -> list[Column]:
+    """The column of what rounding does, where that was measured."""
+    noise = results.noise[results.noise["dataset"] == dataset].set_index("method")
+    if noise.empty:
+        return []
+    values = pd.DataFrame(
+        {"mean": noise["rounding_std"], "std": float("nan"), "n": noise["repeats"]}
+    )
+    return [Column(ROUNDING.name, ROUNDING.heading, ROUNDING, values, {})]
 
 
 def cost_table(results: Results, dataset: str) -> Table:
@@ -204,15 +226,19 @@ def cost_table(results: Results, dataset: str) -> Table:
 
 
 def _dataset_table(
-    results: Results, dataset: str, kind: str, caption: str, metrics: Sequence[Metric]
+    results: Results,
+    dataset: str,
+    kind: str,
+    caption: str,
+    metrics: Sequence[Metric],
+    more: Sequence[Column] = (),
 ) -> Table:
     runs = results.runs[results.runs["dataset"] == dataset]
     title = next(d.title for d in results.plan.datasets if d.name == dataset)
     gaps = _gaps(results, [dataset])
     columns = [Column(m.name, m.heading, m, over_seeds(runs, m.name), gaps) for m in metrics]
-    return _table(
-        results, f"{kind}-{dataset}", f"{caption} on {title}. {results.plan.title}.", columns
-    )
+    caption = f"{caption} on {title}. {results.plan.title}."
+    return _table(results, f"{kind}-{dataset}", caption, [*columns, *more])
 
 
 def _by_domain(datasets: Sequence[DatasetColumn]) -> list[DatasetColumn]:
@@ -332,7 +358,7 @@ def _notes(plan: Plan, cells: pd.DataFrame) -> list[str]:
 def appendix(plan: Plan) -> list[tuple[str, list[str]]]:
     """What the tables leave out: titles and their sentences."""
     return [
-        ("Columns", [metric.definition for metric in (*ACCURACIES, *COSTS)]),
+        ("Columns", [metric.definition for metric in (*ACCURACIES, ROUNDING, *COSTS)]),
         ("Methods", [f"{m.title}: {m.description}" for m in plan.blocks()]),
         *([("Settings", list(plan.notes))] if plan.notes else []),
     ]

@@ -77,6 +77,14 @@ class Config(_Model):
         default="auto",
         description="images of a batch at a time; auto: the whole batch where memory suffices",
     )
+    numerics: Literal["native", "portable"] = Field(
+        default="native",
+        description="native: the processor's fastest kernels; portable: the same bytes on every "
+        "x86-64 processor with AVX2",
+    )
+    deterministic: bool = Field(
+        default=False, description="equal results from run to run on one kind of GPU"
+    )
     compile: bool = Field(
         default=False, description="compile the image encoders with torch.compile"
     )
@@ -133,12 +141,36 @@ class Config(_Model):
             raise ValueError("device: cuda needs a GPU: write gpu: 1, or device: auto")
         return self
 
+    @model_validator(mode="after")
+    def _portable_on_one_thread_of_a_cpu(self) -> "Config":
+        needed = {"device": "cpu", "precision": "float32", "compile": False, "threads": 1}
+        if self.numerics == "portable":
+            for key, value in needed.items():
+                if getattr(self, key) != value:
+                    shown = str(value).lower()
+                    raise ValueError(f"numerics: portable needs {key}: {shown}; write that")
+        return self
+
+    @model_validator(mode="after")
+    def _deterministic_without_rounded_factors(self) -> "Config":
+        if self.deterministic and self.precision != "float32":
+            raise ValueError("deterministic: true needs precision: float32; write that")
+        return self
+
     def runs(self) -> Iterator[Run]:
         """Every run that the tables need, in their order (without the keys' runs)."""
         for dataset in self.datasets:
             for method in self.methods:
                 for seed in self.seeds:
                     yield Run(dataset, method, seed)
+
+    def rounding(self) -> dict[str, Any]:
+        """Settings that decide how a run rounds, without those that are as they always were.
+
+        So that runs made before there were such settings stay valid.
+        """
+        chosen = {"numerics": self.numerics, "deterministic": self.deterministic}
+        return {key: value for key, value in chosen.items() if value not in ("native", False)}
 
     @property
     def runs_folder(self) -> Path:
@@ -148,6 +180,11 @@ class Config(_Model):
     def run_folder(self, run: Run) -> Path:
         """The folder of one run."""
         return run_folder(self.runs_folder, *run)
+
+
+def noise_file(name: str, results: Path = RESULTS) -> Path:
+    """How far rounding moves each method of an experiment, where that was measured."""
+    return results / name / "noise.csv"
 
 
 def load_config(source: Path | dict[str, Any], origin: str = "the configuration") -> Config:
@@ -201,6 +238,10 @@ def _named_variants(wanted: list[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def embedding_path(root: Path, dataset: str, clip: str) -> Path:
-    """Where the cached features of ``dataset`` under the CLIP named ``clip`` stand."""
-    return Path(root) / "embeddings" / dataset / f"{clip.replace('/', '--')}.safetensors"
+def embedding_path(root: Path, dataset: str, clip: str, numerics: str = "native") -> Path:
+    """Where the cached features of ``dataset`` under the CLIP named ``clip`` stand.
+
+    Those of portable numerics differ in their last digits and have a file of their own.
+    """
+    stem = clip.replace("/", "--") + ("" if numerics == "native" else f".{numerics}")
+    return Path(root) / "embeddings" / dataset / f"{stem}.safetensors"

@@ -16,7 +16,7 @@ import yaml
 from starprompt.backbones import tiny
 from starprompt.budget.model import Resources, asked, embedding, resources
 from starprompt.budget.networks import UnknownCostError
-from starprompt.config.experiment import RESULTS, Config, Run, embedding_path
+from starprompt.config.experiment import RESULTS, Config, Run, embedding_path, noise_file
 from starprompt.config.methods import MethodSpec, load_method, with_keys
 from starprompt.config.published import load_published
 from starprompt.config.tuned import kept_search
@@ -123,7 +123,8 @@ class Grid:
 
     def embedding_file(self, dataset: str) -> str:
         """The cached features of ``dataset`` under the experiment's CLIP."""
-        return str(embedding_path(data_root(), dataset, self.config.backbones.clip))
+        config = self.config
+        return str(embedding_path(data_root(), dataset, config.backbones.clip, config.numerics))
 
     def run_files(self, dataset: str, method: str, seed: object) -> dict[str, str]:
         """A run's files by their stem; any part may be a Snakemake wildcard in braces."""
@@ -232,6 +233,7 @@ class Grid:
             {
                 "clip": _named(self.config.backbones.clip, "clip"),
                 "precision": self.config.precision,
+                **self.config.rounding(),
                 **spec.model_dump(mode="json", include={"image_size", "test_transform"}),
             }
         )
@@ -271,6 +273,7 @@ class Grid:
                 "precision": self.config.precision,
                 # Other kernels round otherwise.
                 "compile": self.config.compile,
+                **self.config.rounding(),
                 "dataset": stream,
             }
         )
@@ -288,6 +291,7 @@ class Grid:
         """All that tables and figures depend on: the runs, order, titles, descriptions, what was
         searched."""
         shown = {"title", "description", "group", "stream", "rehearsal", "sources"}
+        noise = noise_file(self.config.name)
         return _canonical(
             {
                 "config": self.config.model_dump(include={"title", "datasets", "methods", "seeds"}),
@@ -308,6 +312,7 @@ class Grid:
                     for m in self.config.methods
                     if (found := kept_search(d, m)) is not None
                 },
+                **({"noise": sha256_file(noise)} if noise.is_file() else {}),
             }
         )
 

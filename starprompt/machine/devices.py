@@ -5,13 +5,15 @@ import os
 import platform
 import resource
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from starprompt.errors import UserError, unknown_name
+from starprompt.machine import numerics
 from starprompt.machine.leases import describe_lease
 
 
@@ -45,14 +47,46 @@ def use_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def use_deterministic_algorithms() -> None:
-    """Make CUDA give equal results from run to run, at some cost in speed.
-
-    To be called before anything runs on the device: cuBLAS reads its setting only once.
-    """
+def fix_cublas_workspace() -> None:
+    """Give cuBLAS a workspace of one size, with which it takes one algorithm for one product."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.backends.cudnn.benchmark = False
-    torch.use_deterministic_algorithms(True)
+
+
+@contextmanager
+def deterministic(on: bool = True) -> Iterator[None]:
+    """Let GPUs give equal results from run to run, at some cost in speed; restore it on exit.
+
+    Deterministic kernels, no autotuning of convolutions. Has no effect when ``on`` is false.
+    cuBLAS reads its workspace when it is first used, before which :func:`fix_cublas_workspace` has
+    to be called. Raises :class:`UserError` where a kernel has no deterministic form.
+    """
+    if not on:
+        yield
+        return
+    settings: Any = torch.utils.deterministic
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.backends.cudnn.benchmark,
+        settings.fill_uninitialized_memory,
+    )
+    fix_cublas_workspace()
+    try:
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+        # Filling memory that is about to be written anyway finds bugs, at a price per allocation.
+        settings.fill_uninitialized_memory = False
+        yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        raise UserError(
+            f"deterministic: true is not possible here ({str(error).splitlines()[0]}); write "
+            "deterministic: false."
+        ) from error
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.benchmark = before[1]
+        settings.fill_uninitialized_memory = before[2]
 
 
 def synchronize(device: torch.device) -> None:
@@ -97,6 +131,7 @@ def describe_device(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "host": platform.node(),
         "platform": platform.platform(),
+        "numerics": numerics.describe(),
     }
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)

@@ -5,7 +5,7 @@
 
 from typing import TYPE_CHECKING
 
-from starprompt.config.experiment import Config
+from starprompt.config.experiment import Config, noise_file
 from starprompt.config.methods import MethodSpec, load_method
 from starprompt.config.published import load_published
 from starprompt.config.tuned import Searched, kept_search
@@ -46,7 +46,12 @@ def make_plan(config: Config) -> "Plan":
             for row in load_published()
             if row.method in config.methods and row.dataset in config.datasets
         ),
-        notes=(f"Backbones: ViT {names.vit}; CLIP {names.clip}.", *_tuning_notes(config)),
+        notes=(
+            f"Backbones: ViT {names.vit}; CLIP {names.clip}.",
+            *_numerics_notes(config),
+            *_tuning_notes(config),
+        ),
+        noise=noise_file(config.name),
     )
 
 
@@ -72,6 +77,19 @@ def _why(status: RunStatus) -> str:
         said = " ".join(status.last_lines).lower()
         return "diverged" if "diverged" in said else "failed"
     return {"running": "running", "started": "not finished"}.get(status.state, "not run")
+
+
+def _numerics_notes(config: Config) -> list[str]:
+    """How the runs round, where that is not as the processor does it best."""
+    notes = []
+    if config.numerics == "portable":
+        notes.append(
+            "Portable numerics: the same predictions on every x86-64 processor with AVX2 "
+            "(docs/numerics.md)."
+        )
+    if config.deterministic:
+        notes.append("Deterministic kernels: the same predictions again on one kind of GPU.")
+    return notes
 
 
 def _tuning_notes(config: Config) -> list[str]:

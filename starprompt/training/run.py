@@ -33,7 +33,13 @@ from starprompt.data.stream import TaskStream, refuse_other_description, view_di
 from starprompt.data.transforms import TestView
 from starprompt.errors import UserError
 from starprompt.files import sha256_file
-from starprompt.machine.devices import pick_device, use_threads
+from starprompt.machine import numerics
+from starprompt.machine.devices import (
+    deterministic,
+    fix_cublas_workspace,
+    pick_device,
+    use_threads,
+)
 from starprompt.machine.leases import begin_run
 from starprompt.precision import products, require_precision
 from starprompt.record.record import (
@@ -44,6 +50,7 @@ from starprompt.record.record import (
     read_record,
 )
 from starprompt.record.run_files import CHECKPOINT, RECORD
+from starprompt.training.perturbation import Perturbation
 from starprompt.training.watch import SignatureWatch
 
 logger = logging.getLogger(__name__)
@@ -64,15 +71,13 @@ def check(config: Config) -> None:
 
 def embed(config: Config, dataset: str, batch_size: int = 128) -> Path:
     """Run frozen CLIP once over the clean images of ``dataset`` and keep its features."""
-    device = pick_device(config.device)
-    require_precision(config.precision, device)
-    use_threads(config.threads)
+    device = _device(config)
     spec = load_dataset_spec(dataset)
     prepared = open_prepared(prepared_folder(data_root(), dataset))
     refuse_other_description(prepared, spec)
-    with products(config.precision):
+    with products(config.precision), deterministic(config.deterministic):
         return write_embedding(
-            embedding_path(data_root(), dataset, config.backbones.clip),
+            _embedding_file(config, dataset),
             load_clip(config.backbones.clip, device, precision=config.precision),
             prepared.train.images,
             prepared.test.images,
@@ -94,6 +99,7 @@ def run(
     hyperparameters: dict[str, Any] | None = None,
     validation: float | None = None,
     first_tasks: int | None = None,
+    perturbation: Perturbation | None = None,
 ) -> RunRecord:
     """Train and test one method on one data set under one seed; its files are left in ``folder``.
 
@@ -102,6 +108,7 @@ def run(
     hyperparameters  changes to those of the method's YAML
     validation       share of the training images that stands in for the test split (tuning)
     first_tasks      learn only so many tasks of the stream (tuning)
+    perturbation     of the frozen parts, by one unit in the last place (noise)
     """
     method = load_method(cell.method)
     if hyperparameters:
@@ -110,19 +117,21 @@ def run(
         )
         method.datasets.pop(cell.dataset, None)
     hp = check_hyperparameters(method, cell.dataset)
-    device = pick_device(config.device)
-    require_precision(config.precision, device)
-    use_threads(config.threads)
-    stream = _open_stream(config, cell, method, device, validation, first_tasks)
+    device = _device(config)
+    embedding = _embedding_file(config, cell.dataset)
+    if perturbation is not None and "clip" in method.uses:
+        embedding = perturbation.features(embedding)
+    stream = _open_stream(embedding, cell, method, device, validation, first_tasks)
     if method.keys is not None and keys_folder is None:
         keys_folder = config.run_folder(replace_method(cell, method.keys))
     options: dict[str, Any] = {"precision": config.precision, "compile": config.compile}
-    clip = cache(lambda: load_clip(config.backbones.clip, device, **options))
+    perturbed = (lambda network, name: network) if perturbation is None else perturbation.network
+    clip = cache(lambda: perturbed(load_clip(config.backbones.clip, device, **options), "clip"))
     setting = Setting(
         stream=stream.info,
         device=device,
         seed=cell.seed,
-        vit=lambda: load_vit(config.backbones.vit, device, **options),
+        vit=lambda: perturbed(load_vit(config.backbones.vit, device, **options), "vit"),
         clip=clip,
         vit_normalisation=(
             vit_normalisation("tiny")
@@ -140,7 +149,9 @@ def run(
     keys = _keys_record(method, keys_folder, stream_record)
     if "clip" in backbones:
         made_keys = keys_folder if keys is not None else None
-        _refuse_other_clips(config, cell, backbones["clip"]["digest"], made_keys)
+        _refuse_other_clips(config, embedding, cell, backbones["clip"]["digest"], made_keys)
+    if keys is not None and keys_folder is not None:
+        _refuse_other_rounding(config, keys_folder)
     header = RunHeader(
         config=config.name,
         method=MethodRecord(
@@ -157,11 +168,13 @@ def run(
             "compile": config.compile,
             "validation": validation,
             "stream_digest": stream.digest,
+            **config.rounding(),
+            **({} if perturbation is None else {"perturbation": perturbation.number}),
         },
         neutral=hp.neutral(),
     )
     begin_run()
-    with products(config.precision):
+    with products(config.precision), deterministic(config.deterministic):
         return run_learner(
             lambda: learner_class(method)(hp, setting),
             stream,
@@ -172,20 +185,39 @@ def run(
         )
 
 
+def _device(config: Config) -> torch.device:
+    """The device to compute on, once it is sure that it computes as the experiment asks."""
+    numerics.require(config.numerics)
+    if config.numerics == "portable" and config.threads != 1:
+        raise UserError(
+            f"numerics: portable computes with one thread, not {config.threads}; threads that "
+            "share a sum round it otherwise."
+        )
+    if config.deterministic:
+        fix_cublas_workspace()  # before anything runs on the device
+    device = pick_device(config.device)
+    require_precision(config.precision, device)
+    use_threads(config.threads)
+    return device
+
+
+def _embedding_file(config: Config, dataset: str) -> Path:
+    return embedding_path(data_root(), dataset, config.backbones.clip, config.numerics)
+
+
 def replace_method(cell: Run, method: str) -> Run:
     """The same data set and seed under another method."""
     return cell._replace(method=method)
 
 
 def _open_stream(
-    config: Config,
+    embedding: Path,
     cell: Run,
     method: MethodSpec,
     device: torch.device,
     validation: float | None,
     first_tasks: int | None,
 ) -> TaskStream:
-    embedding = embedding_path(data_root(), cell.dataset, config.backbones.clip)
     if "clip" in method.uses and not embedding.exists():
         raise UserError(
             f"There is no {embedding}; make it with `starprompt embed --dataset {cell.dataset}` "
@@ -243,9 +275,10 @@ def _keys_record(
     return {"method": method.keys, "digest": sha256_file(checked_file(checkpoint, record))}
 
 
-def _refuse_other_clips(config: Config, cell: Run, digest: str, keys_folder: Path | None) -> None:
+def _refuse_other_clips(
+    config: Config, embedding: Path, cell: Run, digest: str, keys_folder: Path | None
+) -> None:
     """Queries, cached features and keys must come from one and the same CLIP."""
-    embedding = embedding_path(data_root(), cell.dataset, config.backbones.clip)
     if Features.describe(embedding).get("clip_digest") != digest:
         raise UserError(
             f"The features in {embedding} are of other weights than CLIP {config.backbones.clip} "
@@ -258,3 +291,13 @@ def _refuse_other_clips(config: Config, cell: Run, digest: str, keys_folder: Pat
                 f"The keys in {keys_folder} are of other weights than CLIP "
                 f"{config.backbones.clip} has now; run their method again."
             )
+
+
+def _refuse_other_rounding(config: Config, keys_folder: Path) -> None:
+    """Keys of a portable run are from a portable run, and those of a native one from a native."""
+    known = read_record(keys_folder / RECORD).extra.get("numerics", "native")
+    if known != config.numerics:
+        raise UserError(
+            f"The keys in {keys_folder} were computed with numerics: {known}, and {config.name} "
+            f"asks for {config.numerics}; run their method again."
+        )

@@ -39,7 +39,9 @@ def main(arguments: list[str]) -> None:
     config = load_config(Path(options["config"]))
     match words[0]:
         case "embed":
-            out = embedding_path(data_root(), options["dataset"], config.backbones.clip)
+            out = embedding_path(
+                data_root(), options["dataset"], config.backbones.clip, config.numerics
+            )
             write_text(out, "features")
         case "run":
             for option, seed in pairwise(arguments):

@@ -294,3 +294,41 @@ def test_the_cost_table_says_what_a_method_keeps_and_whether_it_uses_clip(tmp_pa
     ]
     assert with_clip == ["10", "2,000", "500", "2.500", "yes"]
     assert without == ["1,234,567", "0", "0", "–", "no"]
+
+
+def test_what_rounding_does_stands_beside_the_metrics_where_it_was_measured(tmp_path: Path) -> None:
+    plan = small(tmp_path, methods=3)
+    table = tables.metrics_table(collect(plan), "set-0")
+    assert "Rounding" not in to_markdown(table)
+    noise = tmp_path / "noise.csv"
+    noise.write_text(
+        "dataset,method,rounding_std,repeats,seeds_std\n"
+        "set-0,method-1,0.456,3,2\nset-1,method-0,9,3,2\n",
+        encoding="utf-8",
+    )
+    table = tables.metrics_table(collect(replace(plan, noise=noise)), "set-0")
+    frame = pd.read_csv(io.StringIO(to_csv(table))).set_index("method")
+    assert frame.loc["method-1", "rounding_std"] == 0.456
+    assert pd.isna(frame.loc["method-0", "rounding_std"])
+    text = to_markdown(table)
+    assert "Rounding [%]" in text
+    assert "0.46" in text
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("", "is not a table of noise"),
+        ("dataset,method\na,b\n", "is not a table of noise"),
+        ("dataset,method,rounding_std,repeats\na,b,high,3\n", "is not a table of noise"),
+        ("dataset,method,rounding_std,repeats\na,b,nan,3\n", "between 0 and 100"),
+        ("dataset,method,rounding_std,repeats\na,b,-1,3\n", "between 0 and 100"),
+        ("dataset,method,rounding_std,repeats\na,b,1,3\na,b,2,3\n", "two rows of one data set"),
+    ],
+)
+def test_a_damaged_table_of_noise_is_refused(tmp_path: Path, rows: str, said: str) -> None:
+    noise = tmp_path / "noise.csv"
+    noise.write_text(rows, encoding="utf-8")
+    plan = replace(small(tmp_path / "runs", methods=2, seeds=1), noise=noise)
+    with pytest.raises(UserError, match=said):
+        collect(plan)

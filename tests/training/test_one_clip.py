@@ -17,6 +17,10 @@ from tests.helpers.fake_results import fake_plan, fake_record
 CELL = Run("digits", "starprompt", 1993)
 
 
+def features_of(config: Config) -> Path:
+    return experiment._embedding_file(config, "digits")
+
+
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.setenv("STARPROMPT_DATA", str(tmp_path))
@@ -35,15 +39,47 @@ def keys_of(digest: str, folder: Path) -> Path:
 
 
 def test_features_of_other_weights_are_refused(config: Config) -> None:
-    experiment._refuse_other_clips(config, CELL, "now", None)
+    experiment._refuse_other_clips(config, features_of(config), CELL, "now", None)
     with pytest.raises(UserError, match="are of other weights than CLIP tiny has now; run"):
-        experiment._refuse_other_clips(config, CELL, "later", None)
+        experiment._refuse_other_clips(config, features_of(config), CELL, "later", None)
 
 
 def test_keys_of_other_weights_are_refused(config: Config, tmp_path: Path) -> None:
-    experiment._refuse_other_clips(config, CELL, "now", keys_of("now", tmp_path / "a"))
+    experiment._refuse_other_clips(
+        config, features_of(config), CELL, "now", keys_of("now", tmp_path / "a")
+    )
     with pytest.raises(UserError, match=r"The keys in .* run their method again"):
-        experiment._refuse_other_clips(config, CELL, "now", keys_of("before", tmp_path / "b"))
+        experiment._refuse_other_clips(
+            config, features_of(config), CELL, "now", keys_of("before", tmp_path / "b")
+        )
+
+
+def test_keys_of_other_numerics_are_refused(config: Config, tmp_path: Path) -> None:
+    """Keys computed natively, and a second stage that is portable, make no portable run."""
+    portable = config.model_copy(update={"numerics": "portable"})
+    folder = keys_of("now", tmp_path / "a")
+    experiment._refuse_other_rounding(config, folder)
+    with pytest.raises(UserError, match=r"computed with numerics: native, .*asks for portable"):
+        experiment._refuse_other_rounding(portable, folder)
+
+
+def test_numerics_have_features_and_runs_of_their_own() -> None:
+    """In the workflow's eyes too; what native runs depend on is held in tests/golden."""
+    native = load_config(Path("config/demo.yaml"))
+    grids = [Grid(native)]
+    for change in ({"numerics": "portable"}, {"deterministic": True}):
+        grids.append(Grid(native.model_copy(update=change)))
+    assert len({grid.run_depends("digits", "joint") for grid in grids}) == 3
+    assert len({grid.embed_depends("digits") for grid in grids}) == 3
+    assert grids[0].embedding_file("digits").endswith("/digits/tiny.safetensors")
+    assert grids[1].embedding_file("digits").endswith("/digits/tiny.portable.safetensors")
+
+
+def test_a_portable_run_needs_one_thread(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment.numerics, "require", lambda chosen: None)
+    two = config.model_copy(update={"numerics": "portable", "threads": 2})
+    with pytest.raises(UserError, match="computes with one thread, not 2"):
+        experiment.run(two, CELL)
 
 
 def test_a_pair_trained_anew_makes_features_and_runs_anew(
