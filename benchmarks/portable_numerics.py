@@ -5,7 +5,7 @@
 
 Each measurement is a process of its own, because libraries choose their kernels when they are
 loaded. It learns the first two tasks of the digits for some epochs on the tiny pair. Compared are
-seconds of processor time of the learning alone, imports and data aside, which other work on the
+seconds of processor time of the learning alone, without imports and data, which other work on the
 machine changes less than it changes the clock.
 """
 
@@ -18,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
+
+from _timing import report
 
 METHODS = ("starprompt-first-stage", "starprompt", "finetune", "ranpac")
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -97,6 +99,7 @@ def main() -> None:
     print(
         "| method | native, s | portable, s | ratio of each pair |\n|:--|--:|--:|:--|", flush=True
     )
+    slower = {}
     for method in given.methods:
         pairs = [
             [measured(method, numerics, given.epochs) for numerics in ("native", "portable")]
@@ -105,6 +108,8 @@ def main() -> None:
         native, portable = (median(of_kind) for of_kind in zip(*pairs, strict=True))
         ratios = ", ".join(f"{b / a:.2f}" for a, b in pairs)
         print(f"| {method} | {native:.2f} | {portable:.2f} | {ratios} |", flush=True)
+        slower[method] = round(median(b / a for a, b in pairs), 3)
+    report("portable_numerics", round(median(slower.values()), 3), by_method=slower)
 
 
 if __name__ == "__main__":

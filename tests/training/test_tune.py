@@ -99,7 +99,7 @@ def test_a_kept_search_is_told_under_the_tables(
     pretend(monkeypatch, calls)
     config = config.model_copy(update={"methods": ["lwf", "ncm"]})
     before = Grid(config).paper_depends()
-    assert not [note for note in make_plan(config).notes if "earched" in note]
+    assert not [note for note in make_plan(config).notes if "trials each" in note]
     out = search.search(config, "lwf", "digits", budget=3, tasks=2, keep=True)
     assert (tmp_path / "kept/digits/lwf.csv").read_text() == out.read_text()
     found = tuned.kept_search("digits", "lwf")
