@@ -24,10 +24,13 @@ rule all:
     input:
         rules.tables.output,
         rules.figures.output,
+        # A run whose files are deleted is trained again, although tables made from it are there.
+        GRID.finished_run_files(),
 
 
 onstart:
     GRID.write_config()
+    GRID.pull_back_times()
     if is_forced():
         remove_backups(GRID.config.name)
 

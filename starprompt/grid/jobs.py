@@ -5,6 +5,8 @@ Snakemake reads its rules at every call.
 """
 
 import json
+import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -319,6 +321,36 @@ class Grid:
     def all_run_files(self, stem: str) -> list[str]:
         """One file, by its stem, of every run that the tables show."""
         return [self.run_files(*run)[stem] for run in self.config.runs()]
+
+    def finished_run_files(self) -> list[str]:
+        """Every file of every run that the tables need, the runs of their keys included.
+
+        Snakemake makes a missing file of a run again only where a target names it: tables that are
+        newer than a deleted run count as current.
+        """
+        methods = with_keys(self.config.methods, self.methods.__getitem__)
+        runs = [
+            (dataset, method, seed)
+            for dataset in self.config.datasets
+            for method in methods
+            for seed in self.config.seeds
+        ]
+        return [file for run in runs for file in self.run_files(*run).values()]
+
+    def pull_back_times(self) -> int:
+        """Set modification times that lie in the future to now; return how many.
+
+        Another machine's clock may run ahead. Snakemake takes a file from the future for newer than
+        what a job makes of it, and deletes what the job has made.
+        """
+        inputs = [manifest_file(dataset) for dataset in self.datasets]
+        inputs += [Path(self.embedding_file(dataset)) for dataset in self.datasets]
+        now, changed = time.time(), 0
+        for file in [*inputs, *map(Path, self.finished_run_files())]:
+            if file.is_file() and file.stat().st_mtime > now:
+                os.utime(file, (now, now))
+                changed += 1
+        return changed
 
     def tables(self) -> dict[str, list[str]]:
         """Paths of the tables, by kind."""

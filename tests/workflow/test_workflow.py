@@ -322,6 +322,53 @@ def test_a_changed_run_that_fails_brings_no_older_results_back(
     assert planned(snakemake(folder, "-n", *arguments).stdout) == {}
 
 
+@pytest.mark.parametrize(
+    ("removed", "again"),
+    [
+        ("joint/seed1993", {("joint", "1993")}),
+        ("joint/seed1996/predictions.parquet", {("joint", "1996")}),
+        ("starprompt/seed1993/record.json", {("starprompt", "1993")}),
+        ("starprompt/seed1996/diagnostics.safetensors", {("starprompt", "1996")}),
+        (
+            "starprompt-first-stage/seed1993",
+            {("starprompt-first-stage", "1993"), ("starprompt", "1993")},
+        ),
+    ],
+)
+def test_a_deleted_run_is_trained_again_though_its_tables_are_there(
+    finished: Path, tmp_path: Path, removed: str, again: set[tuple[str, str]]
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    path = folder / "results/runs/small/digits" / removed
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    arguments = ["--configfile", "config/small.yaml"]
+    assert trained(snakemake(folder, "-n", *arguments).stdout) == again
+    done = snakemake(folder, *arguments)
+    assert done.returncode == 0, done.stdout
+    assert planned(snakemake(folder, "-n", *arguments).stdout) == {}
+
+
+@pytest.mark.parametrize("ahead", ["data/prepared/digits/manifest.json", "keys"])
+def test_a_clock_that_runs_ahead_costs_no_result(
+    finished: Path, tmp_path: Path, ahead: str
+) -> None:
+    """Another machine prepared the data, or trained the keys, and its clock is a day ahead."""
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    keys = "results/runs/small/digits/starprompt-first-stage/seed1993/checkpoint.safetensors"
+    file = folder / (keys if ahead == "keys" else ahead)
+    # Snakemake takes a small file of the same content for the same file, whatever its time.
+    file.write_bytes(file.read_bytes() + b" ")
+    tomorrow = time.time() + 86_400
+    os.utime(file, (tomorrow, tomorrow))
+    arguments = ["--configfile", "config/small.yaml"]
+    done = snakemake(folder, *arguments)
+    assert done.returncode == 0, done.stdout
+    assert len(list((folder / "results/runs").rglob("record.json"))) == 6
+    assert planned(snakemake(folder, "-n", *arguments).stdout) == {}
+
+
 def test_overrides_of_the_command_line_reach_the_jobs(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder)
