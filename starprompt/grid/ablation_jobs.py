@@ -49,6 +49,11 @@ def analysis_inputs(grid: Grid, dataset: str) -> list[str]:
     ]
 
 
+def run_files(grid: Grid) -> list[str]:
+    """Every file of every run that the analyses read, the runs of their keys included."""
+    return grid.finished_run_files(_read_methods(grid))
+
+
 def _read_methods(grid: Grid) -> list[str]:
     others = (grid.methods[FULL_METHOD].keys, zero_shot_method(grid.config))
     return list(dict.fromkeys([*analysed_methods(grid.config), *filter(None, others)]))

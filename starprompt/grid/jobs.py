@@ -322,17 +322,19 @@ class Grid:
         """One file, by its stem, of every run that the tables show."""
         return [self.run_files(*run)[stem] for run in self.config.runs()]
 
-    def finished_run_files(self) -> list[str]:
-        """Every file of every run that the tables need, the runs of their keys included.
+    def finished_run_files(self, methods: Sequence[str] | None = None) -> list[str]:
+        """Every file of every run of the methods, the runs of their keys included.
+
+        methods  those of the tables by default
 
         Snakemake makes a missing file of a run again only where a target names it: tables that are
         newer than a deleted run count as current.
         """
-        methods = with_keys(self.config.methods, self.methods.__getitem__)
+        named = self.config.methods if methods is None else methods
         runs = [
             (dataset, method, seed)
             for dataset in self.config.datasets
-            for method in methods
+            for method in with_keys(named, self.methods.__getitem__)
             for seed in self.config.seeds
         ]
         return [file for run in runs for file in self.run_files(*run).values()]

@@ -55,6 +55,7 @@ def test_the_demos_ablations_share_their_first_stages(tmp_path: Path) -> None:
         "embed": 1,
         "train_1993_1996_1997": len(variants | firsts),
         "analyse": 1,
+        "ablation_pages": 1,
         "ablations": 1,
     }
 
@@ -66,6 +67,14 @@ def test_everything_promised_is_there_and_a_second_call_runs_nothing(finished: P
     assert "Nothing to be done" in done.stdout
 
 
+def test_a_deleted_run_of_a_variant_is_trained_again(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    shutil.rmtree(folder / "results/runs/small/digits/starprompt-gaussian/seed1993")
+    done = snakemake(folder, "-n", *ARGUMENTS)
+    assert trained(done.stdout) == {("starprompt-gaussian", "1993")}
+
+
 @pytest.mark.parametrize(
     ("path", "change", "jobs"),
     [
@@ -73,17 +82,17 @@ def test_everything_promised_is_there_and_a_second_call_runs_nothing(finished: P
         (
             "config/small.yaml",
             lambda config: config.update(signatures={"replay_gap": 0.5}),
-            {"analyse": 1, "ablations": 1},
+            {"analyse": 1, "ablation_pages": 1, "ablations": 1},
         ),
         (
             "config/methods/starprompt.yaml",
             lambda method: prefix_of(method)["hyperparameters"].update(prefix_length=3),
-            {"train": 1, "analyse": 1, "ablations": 1},
+            {"train": 1, "analyse": 1, "ablation_pages": 1, "ablations": 1},
         ),
         (
             "config/methods/starprompt.yaml",
             lambda method: prefix_of(method).update(title="Prefix"),
-            {"ablations": 1},
+            {"ablation_pages": 1, "ablations": 1},
         ),
     ],
 )

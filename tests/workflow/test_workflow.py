@@ -220,7 +220,7 @@ def test_everything_promised_is_there(finished: Path) -> None:
     results = finished / "results/small"
     assert {p.name for p in (results / "tables").iterdir()} == {
         f"{table}.{form}"
-        for table in ("accuracy", "metrics-digits", "cost-digits")
+        for table in ("accuracy", "metrics-digits", "cost-digits", "published")
         for form in grid.TABLE_FORMS
     } | {f"appendix.{form}" for form in grid.APPENDIX_FORMS}
     assert len(list((results / "figures").iterdir())) == 2 * len(KINDS)

@@ -26,7 +26,7 @@ if GRID.config.ablations:
             "python -m starprompt.cli analyse --config {params.config:q}"
             " --dataset {wildcards.dataset:q} > {log:q} 2>&1"
 
-    rule ablations:
+    rule ablation_pages:
         input:
             ablation_jobs.all_analysis_files(GRID),
         output:
@@ -55,3 +55,9 @@ if GRID.config.ablations:
             ENVIRONMENT
         shell:
             "python -m starprompt.cli ablations --config {params.config:q} > {log:q} 2>&1"
+
+    # A run whose files are deleted is trained again, although what was made from it is there.
+    rule ablations:
+        input:
+            rules.ablation_pages.output,
+            ablation_jobs.run_files(GRID),

@@ -55,8 +55,8 @@ rule figures:
         "python -m starprompt.cli figures --config {params.config:q} > {log:q} 2>&1"
 
 
-# How the methods compare, measured and written down: `snakemake compare`.
-rule compare:
+# How the methods compare, measured and written down.
+rule comparison:
     input:
         GRID.all_run_files("record"),
         GRID.all_run_files("predictions"),
@@ -85,7 +85,7 @@ rule report_page:
     input:
         rules.tables.output,
         rules.figures.output,
-        rules.compare.output,
+        rules.comparison.output,
     output:
         GRID.report(),
     log:
@@ -102,3 +102,10 @@ rule report_page:
         ENVIRONMENT
     shell:
         "python -m starprompt.cli report --config {params.config:q} > {log:q} 2>&1"
+
+
+# `snakemake compare`; a run whose files are deleted is trained again.
+rule compare:
+    input:
+        rules.comparison.output,
+        GRID.finished_run_files(),
