@@ -26,12 +26,13 @@ def accuracy_against_cost(results: Results, dataset: str) -> Figure:
         ("training_seconds", 1.0, "Training [s]"),
     ]
     for axis, (column, factor, label) in zip(axes, measures, strict=True):
-        points = {}
+        points, costs = {}, []
         for method in methods:
             cost = factor * float(mean.loc[method.name, column])
             accuracy = float(mean.loc[method.name, "final_average_accuracy"])
             if not (np.isfinite(cost) and cost > 0):
                 continue
+            costs.append(cost)
             look = looks[method.name]
             axis.plot(cost, accuracy, marker=look["marker"], color=look["color"], linestyle="none")
             if not method.bound:
@@ -39,9 +40,13 @@ def accuracy_against_cost(results: Results, dataset: str) -> Figure:
         front = pareto_front(list(points.values()))
         if front:
             axis.step(*zip(*front, strict=True), where="post", color="0.6", linewidth=0.8, zorder=0)
+        # Within less than two decades a logarithmic axis has too few ticks to read a cost from.
+        if costs and max(costs) >= 100 * min(costs):
             axis.set_xscale("log")
             axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axis.xaxis.set_minor_formatter(lambda value, _: "")
+        else:
+            axis.set_xlim(left=0)
         axis.set(xlabel=label, ylabel="Final average accuracy [%]")
         axis.grid(axis="y", linewidth=0.4, color="0.9")
     handles = [
