@@ -261,7 +261,7 @@ def test_findings_follow_the_numbers(analyses: Analyses, tmp_path: Path) -> None
     assert "Freezing the keys makes little difference here" in after
 
 
-# --- a real run --------------------------------------------------------------------------------
+# --- what a run leaves ------------------------------------------------------------------------
 
 
 def test_what_an_analysis_reads_of_a_run(analyses: Analyses) -> None:
