@@ -12,10 +12,9 @@ from pathlib import Path
 
 from starprompt.config.experiment import RESULTS
 from starprompt.files import atomic_path
-from starprompt.record.run_files import RUN_FILES, has_all_files
+from starprompt.record.run_files import RECORD, RUN_FILES, has_all_files
 
 BACKUP = ".finished"
-RECORD = RUN_FILES[-1]
 
 
 def back_up(folder: Path) -> None:
