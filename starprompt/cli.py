@@ -16,6 +16,7 @@ from starprompt.config.methods import load_method
 from starprompt.config.thresholds import shown
 from starprompt.data.cli import app as data_app
 from starprompt.errors import TerminatedError, UserError, unknown_name
+from starprompt.grid.records_cli import app as records_app
 from starprompt.machine import numerics
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
     help="Reproduce the tables of prompt-based continual learning.",
 )
 app.add_typer(data_app, name="data", help="Data sets: list, download, prepare, verify, show.")
+app.add_typer(records_app, name="records", help="Finished runs: export, import, compare, verify.")
 app.add_typer(weights_app, name="weights", help="Backbone weights: where, verify, download, make.")
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="Experiment, as config/demo.yaml.")]

@@ -130,6 +130,11 @@ class RunRecord(_Part):
     finished: str
     attempts: int = Field(description="how many processes it took: 1 if undisturbed")
     fingerprint: str = Field(description="digest of all that the result depends on")
+    method_source: str = Field(
+        default="",
+        description="digest of the code of the method and of what it is made from, without "
+        "comments; empty in older records. The result's validity does not depend on it",
+    )
     digests: dict[str, str] = Field(
         default_factory=dict,
         description="SHA-256 of the run's other files by name; empty in older records",

@@ -13,6 +13,11 @@ CHECKPOINT = "checkpoint.safetensors"
 RECORD = "record.json"
 #: All files of a finished run. The record is last, because it says that the others are complete.
 RUN_FILES = (PREDICTIONS, SELECTION, DIAGNOSTICS, CHECKPOINT, RECORD)
+#: What is left out of an archive of records unless it is asked for: large, and read by no table.
+LARGE_FILES = (DIAGNOSTICS, CHECKPOINT)
+
+#: data set, method, seed
+RunKey = tuple[str, str, int]
 
 
 def run_folder(runs: Path, dataset: str, method: str, seed: object) -> Path:
@@ -24,7 +29,7 @@ def run_folder(runs: Path, dataset: str, method: str, seed: object) -> Path:
     return runs / dataset / method / f"seed{seed}"
 
 
-def named_run(folder: Path) -> tuple[str, str, int] | None:
+def named_run(folder: Path) -> RunKey | None:
     """Data set, method and seed that a run's folder is named after; None for another folder."""
     parts = Path(folder).absolute().parts
     seed = re.fullmatch(r"seed(\d+)", parts[-1])

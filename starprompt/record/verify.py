@@ -1,5 +1,6 @@
 """Whether a finished run's files are whole and give the numbers of its record."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,40 +10,72 @@ from safetensors import SafetensorError, safe_open
 
 from starprompt.errors import UserError
 from starprompt.record.metrics import ROUNDING
+from starprompt.record.origins import origin_of
 from starprompt.record.record import (
     PREDICTION_COLUMNS,
     SELECTION_COLUMNS,
     RunRecord,
     checked_file,
+    read_record,
 )
-from starprompt.record.run_files import CHECKPOINT, DIAGNOSTICS, PREDICTIONS, SELECTION
+from starprompt.record.run_files import LARGE_FILES, PREDICTIONS, RECORD, SELECTION
 
 
-def verify_run(folder: Path, record: RunRecord) -> None:
+def verify_run(folder: Path, record: RunRecord, partial: bool = False) -> None:
     """Check a run's files against its record.
 
     Every file has the digest that the record says. Where an older record says none, the files
     open and have the columns that they should. The accuracy matrix is computed anew from
     ``predictions.parquet``.
 
+    partial  diagnostics and checkpoint may be missing, as in an archive of records
+
     Raises :class:`UserError` naming the file and the fault.
     """
-    for name in (PREDICTIONS, SELECTION, DIAGNOSTICS, CHECKPOINT):
+    large = [name for name in LARGE_FILES if not partial or (folder / name).exists()]
+    for name in (PREDICTIONS, SELECTION, *large):
         checked_file(folder / name, record)
-    for name in (DIAGNOSTICS, CHECKPOINT):
+    for name in large:
         try:
             with safe_open(folder / name, "np"):
                 pass
         except (OSError, SafetensorError) as error:
             raise _damaged(folder / name, str(error)) from error
     _columns(folder / SELECTION, SELECTION_COLUMNS)
-    found = _columns(folder / PREDICTIONS, PREDICTION_COLUMNS)
+    found = _columns(folder / PREDICTIONS, PREDICTION_COLUMNS, _evaluated(record))
     _compare(folder / PREDICTIONS, found, record)
 
 
-def _columns(path: Path, columns: dict[str, str]) -> dict[str, np.ndarray]:
+def verify_all(folders: Sequence[Path]) -> dict[Path, str]:
+    """Why each run that does not fit its record is refused, by its folder; empty if all are good.
+
+    Runs that came in an archive may lack diagnostics and checkpoint.
+    """
+    bad = {}
+    for folder in folders:
+        try:
+            partial = bool(origin_of(folder))
+            verify_run(folder, read_record(folder / RECORD), partial)
+        except UserError as error:
+            bad[folder] = str(error)
+    return bad
+
+
+def _evaluated(record: RunRecord) -> int:
+    """How many predictions the record's accuracy matrix is made of."""
+    counts = record.stream.test_counts
+    return sum(
+        counts[i] for row in record.accuracy for i, stored in enumerate(row) if stored is not None
+    )
+
+
+def _columns(path: Path, columns: dict[str, str], most: int | None = None) -> dict[str, np.ndarray]:
+    """Columns by name. ``most`` bounds the rows before any is read: a small file may hold many."""
     try:
-        table = pq.ParquetFile(path).read(columns=list(columns))
+        file = pq.ParquetFile(path)
+        if most is not None and file.metadata.num_rows > most:
+            raise _damaged(path, "it has rows of tasks that the record does not have")
+        table = file.read(columns=list(columns))
         return {name: table[name].to_numpy() for name in columns}
     except (OSError, ArrowException, KeyError, ValueError) as error:
         raise _damaged(path, str(error)) from error
@@ -65,13 +98,14 @@ def _compare(path: Path, found: dict[str, np.ndarray], record: RunRecord) -> Non
                         path,
                         f"after task {t} it gives {again:.4f}% on task {i}, not {stored:.4f}%",
                     )
-    if len(right) != sum(
-        record.stream.test_counts[i]
-        for row in record.accuracy
-        for i, stored in enumerate(row)
-        if stored is not None
-    ):
+    if len(right) != _evaluated(record):
         raise _damaged(path, "it has rows of tasks that the record does not have")
+    classes = len(record.stream.class_names)
+    for name in ("label", "prediction"):
+        if len(found[name]) and not (found[name].min() >= 0 and found[name].max() < classes):
+            raise _damaged(path, f"its column {name} leaves the {classes} classes")
+    if (np.asarray(record.stream.task_of_class)[found["label"]] != found["task"]).any():
+        raise _damaged(path, "it has labels of another task than the record's stream")
 
 
 def _damaged(path: Path, why: str) -> UserError:

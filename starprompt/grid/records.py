@@ -1,0 +1,274 @@
+"""Records that go from one machine to another: exported, imported under a name, merged.
+
+Imported records stand in ``results/imported/<origin>/`` and fill the gaps of tables, with their
+origin shown. Merged runs stand among the experiment's own, as if they had been trained here.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from starprompt.config.experiment import RESULTS, Config, Run
+from starprompt.config.methods import with_keys
+from starprompt.errors import UserError
+from starprompt.files import atomic_path, require_name, sha256_file, write_trouble
+from starprompt.grid.jobs import Grid
+from starprompt.machine.run_lock import LOCK, owner
+from starprompt.record.archive import pack, same_run, unpack
+from starprompt.record.configuration import configuration, differences
+from starprompt.record.origins import IMPORTED, write_origin
+from starprompt.record.record import RunRecord, read_record
+from starprompt.record.run_files import CHECKPOINT, LARGE_FILES, RECORD
+
+#: how many names a message has before it only counts them
+_NAMED = 5
+
+
+def every_run(config: Config, ablations: bool = True) -> list[Run]:
+    """The experiment's runs, those of its ablations and of the methods' keys included."""
+    grid = Grid(config)
+    shown = [*config.methods, *(config.ablations if ablations else [])]
+    methods = list(dict.fromkeys(with_keys(shown, grid.methods.__getitem__)))
+    return [
+        Run(dataset, method, seed)
+        for dataset in config.datasets
+        for method in methods
+        for seed in config.seeds
+    ]
+
+
+def export(
+    config: Config,
+    archive: Path,
+    checkpoints: bool = False,
+    datasets: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+) -> list[Run]:
+    """Write the experiment's finished runs into ``archive``; return them.
+
+    checkpoints  with checkpoints and diagnostics, which a merge needs
+    datasets, methods, seeds  only these, where any are named
+
+    Raises :class:`UserError` when no run has finished, and for a damaged one.
+    """
+    runs = [
+        run
+        for run in every_run(config)
+        if (not datasets or run.dataset in datasets)
+        and (not methods or run.method in methods)
+        and (not seeds or run.seed in seeds)
+        and (config.run_folder(run) / RECORD).is_file()
+    ]
+    if not runs:
+        raise UserError(f"No run of {config.name} that was asked for has finished; run it first.")
+    folders = {_member(config.name, run): config.run_folder(run) for run in runs}
+    pack(folders, archive, checkpoints)
+    return runs
+
+
+def import_archive(archive: Path, origin: str, results: Path = RESULTS) -> tuple[list[Path], int]:
+    """Place an archive's runs under ``results/imported/<origin>``.
+
+    Returns the new folders and how many runs were there already. Raises :class:`UserError` for an
+    archive that is refused, and for a run that is there with other bytes; nothing is placed then.
+    """
+    require_name("origin", origin, "--origin")
+    home = results / IMPORTED / origin
+    with _staged(results / IMPORTED) as staging:
+        new = _new_runs(
+            {run: (staging / run, home / run) for run in unpack(archive, staging)}, origin
+        )
+        digest = sha256_file(archive)
+        for run in new:
+            write_origin(staging / run, origin, digest)
+            with atomic_path(home / run) as part:
+                (staging / run).replace(part)
+        known = len(list(staging.glob("*/*/*/seed*")))
+    return [home / run for run in new], known
+
+
+def merge(
+    config: Config, archive: Path, origin: str, results: Path = RESULTS
+) -> tuple[list[Path], int]:
+    """Place an archive's runs among the experiment's own.
+
+    Returns the new folders and how many runs were there already. Raises :class:`UserError`, and
+    places nothing, for a run of another experiment or configuration than the one here, without its
+    checkpoint, with keys of another first stage, that is there with other bytes, or that a process
+    trains right now.
+    """
+    require_name("origin", origin, "--origin")
+    grid, known_runs = Grid(config), set(every_run(config))
+    with _staged(results / IMPORTED) as staging:
+        records = unpack(archive, staging)
+        places = {}
+        for name, record in records.items():
+            run = Run(record.stream.dataset, record.method.name, record.stream.seed)
+            if record.config != config.name or run not in known_runs:
+                raise UserError(f"{archive}: {name} is no run of {config.name}; import it instead.")
+            if not all((staging / name / file).is_file() for file in LARGE_FILES):
+                raise UserError(
+                    f"{archive}: {name} has no checkpoint, which its place in the grid needs; have "
+                    "it exported with --checkpoints, or import it instead."
+                )
+            places[name] = (staging / name, config.run_folder(run))
+        new = _new_runs(places, config.name)
+        there = _own_records(config)
+        incoming = {places[name][1]: records[name] for name in new}
+        refuse_unlike(grid, {**there, **incoming}, set(incoming))
+        _refuse_other_keys(config, {**there, **incoming}, set(incoming))
+        for name in new:
+            if owner(places[name][1]) is not None:
+                raise UserError(f"A process trains {name} now; merge again when it has ended.")
+        digest = sha256_file(archive)
+        for name in new:
+            write_origin(staging / name, origin, digest)
+            _place(*places[name])
+    return [places[name][1] for name in new], len(records) - len(new)
+
+
+def unlike(grid: Grid, record: RunRecord) -> str | None:
+    """How a record's configuration differs from the experiment's, in words; None where it agrees.
+
+    Compared is what the experiment says. Defaults of a method's class are compared among records.
+    """
+    config, spec = grid.config, grid.methods[record.method.name]
+    found = configuration(record)
+    expected: dict[str, Any] = {
+        "learner": spec.learner,
+        "hyperparameters": spec.resolve(record.stream.dataset),
+        "backbones": {kind: getattr(config.backbones, kind) for kind in spec.uses},
+        "keys": spec.keys,
+        "settings": {
+            "precision": config.precision,
+            "compile": config.compile,
+            "numerics": config.numerics,
+            "deterministic": config.deterministic,
+            "validation": None,
+            "perturbation": None,
+        },
+    }
+    named = {
+        "learner": found["learner"],
+        "hyperparameters": {
+            name: value
+            for name, value in found["hyperparameters"].items()
+            if name in expected["hyperparameters"]
+        },
+        "backbones": {kind: part.get("name") for kind, part in found["backbones"].items()},
+        "keys": found["keys"],
+        "settings": found["settings"],
+    }
+    for name, (theirs, ours) in differences(named, expected).items():
+        return f"{name} is {theirs!r:.100}, not {ours!r:.100}"
+    return None
+
+
+def refuse_unlike(grid: Grid, records: Mapping[Path, RunRecord], incoming: set[Path]) -> None:
+    """Raises :class:`UserError` for an incoming run of another configuration than the experiment's,
+    or than that of the cell's other runs, or of other data or class order than another method's."""
+    cells: dict[tuple[str, str], tuple[Path, RunRecord]] = {}
+    streams: dict[tuple[str, int], tuple[Path, RunRecord]] = {}
+    for folder, record in sorted(records.items(), key=lambda item: item[0] in incoming):
+        stream = record.stream
+        _, other = cells.setdefault((stream.dataset, record.method.name), (folder, record))
+        _, beside = streams.setdefault((stream.dataset, stream.seed), (folder, record))
+        if folder not in incoming:
+            continue
+        why = unlike(grid, record)
+        for name, (theirs, ours) in differences(
+            configuration(record), configuration(other)
+        ).items():
+            why = why or f"{name} is {theirs!r:.100}, not {ours!r:.100} as under another seed"
+        for part in ("data_digest", "class_order", "task_of_class", "test_counts"):
+            if getattr(stream, part) != getattr(beside.stream, part):
+                why = why or f"its {part} is not that of {beside.method.name} under this seed"
+        if why is not None:
+            raise UserError(
+                f"{_shown(record)} is of another configuration than {grid.config.name} here "
+                f"({why}); leave it out of the export, or import it instead."
+            )
+
+
+def _refuse_other_keys(
+    config: Config, records: Mapping[Path, RunRecord], incoming: set[Path]
+) -> None:
+    """Keys must be those that the first stage's run here, or in the same archive, left."""
+    for folder in incoming:
+        record = records[folder]
+        if record.keys is None:
+            continue
+        stream = record.stream
+        of_keys = config.run_folder(Run(stream.dataset, record.keys["method"], stream.seed))
+        maker = records.get(of_keys)
+        if maker is None or maker.digests.get(CHECKPOINT) != record.keys["digest"]:
+            raise UserError(
+                f"{_shown(record)} has keys that the run of {record.keys['method']} here or in the "
+                "archive did not make; export that run with it."
+            )
+
+
+def _own_records(config: Config) -> dict[Path, RunRecord]:
+    folders = [config.run_folder(run) for run in every_run(config)]
+    return {f: read_record(f / RECORD) for f in folders if (f / RECORD).is_file()}
+
+
+def _new_runs(places: Mapping[str, tuple[Path, Path]], where: str) -> list[str]:
+    """The runs that are not there yet; raises :class:`UserError` for one with other bytes."""
+    there = {name for name, (_, final) in places.items() if (final / RECORD).is_file()}
+    unequal = [name for name in sorted(there) if not same_run(*places[name])]
+    if unequal:
+        more = f" and {len(unequal) - _NAMED} more" if len(unequal) > _NAMED else ""
+        raise UserError(
+            f"{', '.join(unequal[:_NAMED])}{more} is in {where} already with other bytes: the same "
+            "run was made twice; remove one of the two, or export without it."
+        )
+    return sorted(places.keys() - there)
+
+
+def _place(source: Path, final: Path) -> None:
+    """Put a run's files where a run may have begun; the record last, as the runner does."""
+    final.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(final / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"A process trains {final} now; merge again when it has ended.") from None
+    try:
+        # origin.json may come early: it names the record that it is of
+        for name in sorted((file.name for file in source.iterdir()), key=RECORD.__eq__):
+            with atomic_path(final / name) as part:
+                (source / name).replace(part)
+            os.utime(final / name)  # not older than what Snakemake takes it to be made from
+        shutil.rmtree(final / "work", ignore_errors=True)
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _staged(folder: Path) -> Iterator[Path]:
+    """A folder that goes when the block ends, on the disk where its files will stay."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".incoming-", dir=folder) as name:
+            yield Path(name)
+    except OSError as error:
+        trouble = write_trouble(folder, error)
+        if trouble is None:
+            raise
+        raise trouble from error
+
+
+def _member(experiment: str, run: Run) -> str:
+    return f"{experiment}/{run.dataset}/{run.method}/seed{run.seed}"
+
+
+def _shown(record: RunRecord) -> str:
+    return f"{record.method.name} on {record.stream.dataset}, seed {record.stream.seed},"

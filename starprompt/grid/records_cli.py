@@ -1,0 +1,127 @@
+"""`starprompt records`: finished runs as archives, of others, side by side, and verified."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from starprompt.config.experiment import RESULTS, load_config
+from starprompt.errors import UserError
+
+app = typer.Typer(no_args_is_help=True)
+
+ConfigOption = Annotated[Path, typer.Option("--config", help="Experiment, as config/demo.yaml.")]
+OriginOption = Annotated[str, typer.Option("--origin", help="Name that tables call it by.")]
+ArchiveArgument = Annotated[Path, typer.Argument(help="What `records export` wrote.")]
+
+
+@app.command("export")
+def export_command(
+    archive: Annotated[Path, typer.Argument(help="Zip file to write.")],
+    config: ConfigOption = Path("config/demo.yaml"),
+    checkpoints: Annotated[
+        bool, typer.Option("--checkpoints", help="With checkpoints and diagnostics, for a merge.")
+    ] = False,
+    dataset: Annotated[list[str] | None, typer.Option(help="Only this data set.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Only this method.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Only this seed.")] = None,
+) -> None:
+    """Write an experiment's finished runs, verified, into one archive with a manifest."""
+    from starprompt.grid.records import export
+
+    runs = export(
+        load_config(config), archive, checkpoints, dataset or (), method or (), seed or ()
+    )
+    typer.echo(f"wrote {archive}: {len(runs)} runs")
+
+
+@app.command("import")
+def import_command(archive: ArchiveArgument, origin: OriginOption) -> None:
+    """Place another's runs under results/imported/ORIGIN; tables show whose they are."""
+    from starprompt.grid.records import import_archive
+
+    new, known = import_archive(archive, origin)
+    typer.echo(f"{len(new)} runs are new under {RESULTS}/imported/{origin}, {known} were there")
+
+
+@app.command("merge")
+def merge_command(
+    archive: ArchiveArgument,
+    origin: OriginOption,
+    config: ConfigOption = Path("config/demo.yaml"),
+) -> None:
+    """Place runs of the same experiment, trained on another machine, among those made here."""
+    from starprompt.grid.records import merge
+
+    experiment = load_config(config)
+    new, known = merge(experiment, archive, origin)
+    typer.echo(f"{len(new)} runs are new in {experiment.runs_folder}, {known} were there")
+
+
+@app.command("list")
+def list_command(
+    path: Annotated[Path | None, typer.Argument(help="Folder; all results otherwise.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="Only this experiment's runs.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="For spreadsheets and pandas.")] = False,
+) -> None:
+    """List records: origin, method, data set, seed, accuracy, source, versions, device.
+
+    Exit status 1 where a record is refused.
+    """
+    from starprompt.record import listing
+
+    rows = list(listing.listed(_folders(path, experiment)))
+    if as_json or as_csv:
+        typer.echo(listing.as_json(rows) if as_json else listing.as_csv(rows), nl=as_json)
+    else:
+        typer.echo(listing.as_text(rows))
+    raise typer.Exit(int(any(row.trouble for row in rows)))
+
+
+@app.command("diff")
+def diff_command(
+    one: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    other: Annotated[Path, typer.Argument(help="Folder of another.")],
+) -> None:
+    """Compare two runs: configuration, code, versions, results, first differing prediction.
+
+    Exit status 1 where configuration, results or predictions differ.
+    """
+    from starprompt.record.comparison import compare, lines
+
+    found = compare(one, other)
+    for line in lines(found):
+        typer.echo(line)
+    raise typer.Exit(int(not found.same))
+
+
+@app.command("verify")
+def verify_command(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Folders; all results otherwise.")
+    ] = None,
+    experiment: Annotated[str | None, typer.Option(help="Only this experiment's runs.")] = None,
+) -> None:
+    """Recompute every metric from the accuracy matrix, and the matrix from the predictions.
+
+    Exit status 1 with the names of the runs that contradict themselves.
+    """
+    from starprompt.record.verify import verify_all
+
+    chosen: list[Path | None] = [*paths] if paths else [None]
+    folders = [folder for path in chosen for folder in _folders(path, experiment)]
+    bad = verify_all(folders)
+    for why in bad.values():
+        typer.echo(f"refused: {why}")
+    typer.echo(f"{len(folders) - len(bad)} of {len(folders)} runs are good.")
+    raise typer.Exit(int(bool(bad)))
+
+
+def _folders(path: Path | None, experiment: str | None) -> list[Path]:
+    from starprompt.record.listing import default_folders, run_folders
+
+    found = default_folders(RESULTS, experiment) if path is None else run_folders(path)
+    if not found:
+        raise UserError(f"There is no record under {path or RESULTS}; check the path.")
+    return found
