@@ -1,5 +1,6 @@
 """Descriptions of data sets: what is accepted, and what a mistake in one says."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from starprompt.data.registry import data_root, list_datasets, load_dataset_spec
+from starprompt.data.registry import DatasetSpec, data_root, list_datasets, load_dataset_spec
 from starprompt.errors import UserError
 from tests.helpers.paths import DATASETS
 
@@ -140,3 +141,93 @@ def test_descriptions_are_read_without_heavy_libraries():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def _source(**changes) -> dict:
+    value = yaml.safe_load((FOLDER / "digits.yaml").read_text(encoding="utf-8"))
+    return value | {"name": "x", "sources": [changes]}
+
+
+OUTSIDE = (
+    "../../x",
+    "/etc/passwd",
+    "a/../../x",
+    "~/../x/..",
+    "a\\b",
+    "C:/x",
+    "a\0b",
+    ".x",
+    "a//b",
+    "",
+)
+
+
+@pytest.mark.parametrize("name", [*OUTSIDE, "x" * 300, "a/.fetched.json", "a\nb"])
+@pytest.mark.parametrize(
+    "place",
+    ["file", "files", "archive", "train", "split", "images", "pattern", "names", "revision"],
+)
+def test_no_name_in_a_description_leaves_its_root(tmp_path, name, place):
+    url = {"kind": "url", "url": "http://127.0.0.1/x", "file": "x.zip"}
+    hub = {"kind": "hub", "repository": "a/b", "files": ["x.zip"]}
+    listed = {"kind": "listed-images", "archive": "x.zip", "train": "a.yaml", "test": "b.yaml"}
+    split = {"kind": "split-json", "split": "s.json", "images": "x.zip"}
+    parquet = {"kind": "parquet-images", "files": "*.parquet", "train": "a", "test": "b"}
+    folder = {"kind": "image-folder", "folder": "mine", "test_share": 0.5}
+    source = {
+        "file": {"fetch": [url | {"file": name}], "format": listed},
+        "files": {"fetch": [hub | {"files": [name]}], "format": listed},
+        "revision": {"fetch": [hub | {"revision": name}], "format": listed},
+        "archive": {"fetch": [url], "format": listed | {"archive": name}},
+        "train": {"fetch": [url], "format": listed | {"train": name}},
+        "split": {"fetch": [url], "format": split | {"split": name}},
+        "images": {"fetch": [url], "format": split | {"images": name}},
+        "pattern": {"fetch": [url], "format": parquet | {"files": name}},
+        "names": {"format": folder | {"class_names": name}},
+    }[place]
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(_source(**source)))
+    with pytest.raises(UserError, match=r"x\.yaml: sources\.0\."):
+        load_dataset_spec("x", tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["../x", "a/../../x", "a\0b", ""])
+def test_a_relative_folder_of_images_stays_below_the_data_root(tmp_path, folder):
+    value = _source(format={"kind": "image-folder", "folder": folder, "test_share": 0.5})
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(value))
+    with pytest.raises(UserError, match=r"x\.yaml: sources\.0\.format\.image-folder\.folder"):
+        load_dataset_spec("x", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "ends"),
+    [
+        (2, (5, 10)),
+        ([3, 3, 4], (3, 6, 10)),
+        ({"first": 4, "increment": 2}, (4, 6, 8, 10)),
+        ({"first": 10, "increment": 5}, (10,)),
+        ({"first": 1, "increment": 9}, (1, 10)),
+    ],
+)
+def test_streams_as_the_field_states_them(tasks, ends):
+    spec = load_dataset_spec("digits", FOLDER).model_dump(mode="json") | {"tasks": tasks}
+    read = DatasetSpec.model_validate_json(json.dumps(spec))
+    assert read.task_ends(10) == ends
+    assert read.task_count == len(ends)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        ({"first": 5, "increment": 2}, "does not end at 10 classes"),
+        ({"first": 11, "increment": 1}, "does not end at 10 classes"),
+        ({"first": 0, "increment": 1}, "tasks"),
+        ({"first": 5}, "tasks"),
+        ({"first": 5, "increment": 5, "last": 1}, "tasks"),
+        ({"first": 5.0, "increment": 5}, "tasks"),
+    ],
+)
+def test_streams_that_do_not_add_up_are_refused(tmp_path, tasks, message):
+    value = yaml.safe_load((FOLDER / "digits.yaml").read_text()) | {"tasks": tasks}
+    (tmp_path / "digits.yaml").write_text(yaml.safe_dump(value))
+    with pytest.raises(UserError, match=message):
+        load_dataset_spec("digits", tmp_path)

@@ -1,6 +1,5 @@
 """All nine data sets from sources in their true formats, through real servers, to a stream."""
 
-import json
 import os
 
 import numpy as np
@@ -10,16 +9,8 @@ from starprompt.data.download import raw_folder
 from starprompt.data.prepare import prepare
 from starprompt.data.store import open_prepared
 from starprompt.data.stream import TaskStream
-from starprompt.errors import UserError
-from tests.helpers.loopback import COMMIT, serving
+from tests.helpers.loopback import COMMIT
 from tests.helpers.source_makers import MAKERS, colour
-
-
-@pytest.fixture
-def site(monkeypatch):
-    with serving() as running:
-        monkeypatch.setenv("HF_ENDPOINT", running.url)
-        yield running
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -98,31 +89,3 @@ def test_a_read_only_share_serves_prepared_data(site, monkeypatch, tmp_path):
     finally:
         for path in paths:
             path.chmod(0o755 if path.is_dir() else 0o644)
-
-
-def test_eurosat_counts_the_validation_part_too(site, monkeypatch, tmp_path):
-    from starprompt.data.verify import verify
-
-    made = MAKERS["eurosat"](site, monkeypatch)
-    prepare(made.spec, tmp_path)
-    expected = made.spec.expected.model_copy(update={"total": 30})
-    assert verify(made.spec.model_copy(update={"expected": expected}), tmp_path).faults == ()
-    assert "30 images (total), 27000" in verify(made.spec, tmp_path).faults[0]
-
-
-def test_counts_without_a_published_number_are_held_against_the_first(site, monkeypatch, tmp_path):
-    from starprompt.data.verify import verify
-
-    made = MAKERS["isic"](site, monkeypatch)
-    folder = prepare(made.spec, tmp_path)
-    verdict = verify(made.spec, tmp_path)
-    assert verdict.faults == ()
-    assert "at first preparation" in verdict.expected
-    counts = folder.with_name("counts.json")
-    counts.write_text(json.dumps({"isic": {"train": 7, "test": 6}}))
-    assert "6 images (train), 7 at first preparation" in verify(made.spec, tmp_path).faults[0]
-    (folder / "test_labels.npy").write_bytes((folder / "train_labels.npy").read_bytes())
-    with pytest.raises(
-        UserError, match=r"test_labels\.npy is not the file that the manifest names"
-    ):
-        verify(made.spec, tmp_path)

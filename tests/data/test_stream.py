@@ -1,7 +1,5 @@
 """From preparation to batches on the digits, and the laws that every stream keeps."""
 
-import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,24 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 from safetensors.torch import save_file
 
-from starprompt.data.prepare import prepare
-from starprompt.data.registry import load_dataset_spec
-from starprompt.data.store import PreparedDataset, Split, open_prepared
-from starprompt.data.stored_images import StoredImages
+from starprompt.data.store import PreparedDataset, Split
 from starprompt.data.stream import TaskStream, class_order
 from starprompt.errors import UserError
-from tests.helpers.paths import DATASETS
-
-FOLDER = DATASETS
-SPEC = load_dataset_spec("digits", FOLDER)
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory) -> PreparedDataset:
-    return open_prepared(prepare(SPEC, tmp_path_factory.mktemp("data")))
+from tests.helpers.small_stream import SPEC
 
 
 @pytest.fixture(scope="module")
@@ -40,27 +26,6 @@ def embedding(digits, tmp_path_factory) -> Path:
         tensors[f"{split}.query"] = -tensors[f"{split}.clip"]
     save_file(tensors, path, {"data_digest": digits.digest, "clip": "tiny"})
     return path
-
-
-def test_the_prepared_digits_are_the_scans(digits):
-    from sklearn.datasets import load_digits
-
-    assert digits.train.images.shape == (1437, 3, 64, 64)
-    assert digits.test.images.shape == (360, 3, 64, 64)
-    assert digits.manifest["counts"] == {"train": 1437, "test": 360}
-    assert isinstance(digits.train.images, StoredImages)
-    assert digits.class_names[0] == "the digit zero"
-    images = np.concatenate([digits.train.images, digits.test.images])
-    assert (images[:, 0] == images[:, 1]).all()
-    assert (images[:, 0] == images[:, 2]).all()
-    labels = np.concatenate([digits.train.labels, digits.test.labels])
-    bunch = load_digits()
-    assert np.bincount(labels).tolist() == np.bincount(bunch.target).tolist()
-    scans = {}
-    for scan, digit in zip(bunch.images, bunch.target, strict=True):
-        small = Image.fromarray(np.round(scan * 255 / 16).astype(np.uint8))
-        scans[small.resize((64, 64), Image.Resampling.BICUBIC).tobytes()] = digit
-    assert [scans[image.tobytes()] for image in images[:, 0]] == labels.tolist()
 
 
 def test_the_split_is_stratified_and_apart_from_the_runs_seed(digits):
@@ -225,49 +190,3 @@ def test_streams_that_cannot_be_are_refused(digits, embedding, tmp_path):
         TaskStream(digits, SPEC, 1993, embedding=cut)
     with pytest.raises(UserError, match="without an embedding"):
         TaskStream(digits, SPEC, 1993)[0].train.features("clip")
-
-
-def test_preparing_twice_does_nothing_and_changes_prepare_again(digits, tmp_path):
-    root = tmp_path / "data"
-    folder = prepare(SPEC, root)
-    stamp = (folder / "manifest.json").stat().st_mtime_ns
-    assert open_prepared(folder).digest == digits.digest
-    assert prepare(SPEC, root) == folder
-    assert (folder / "manifest.json").stat().st_mtime_ns == stamp
-    renamed = SPEC.model_copy(update={"class_names": [str(i) for i in range(10)]})
-    assert open_prepared(prepare(renamed, root)).class_names[3] == "3"
-
-
-def test_a_preparation_that_was_killed_goes_on_where_it_was(digits, tmp_path, monkeypatch):
-    import starprompt.data.image_map as module
-
-    root = tmp_path / "data"
-    real, seen = module.to_stored, []
-
-    def dies(image, steps):
-        seen.append(1)
-        if len(seen) == 700:
-            raise KeyboardInterrupt
-        return real(image, steps)
-
-    monkeypatch.setattr(module, "to_stored", dies)
-    with pytest.raises(KeyboardInterrupt):
-        prepare(SPEC, root, workers=1)
-    assert not (root / "prepared" / "digits").exists()
-    seen.clear()
-    monkeypatch.setattr(module, "to_stored", lambda *a: (seen.append(1), real(*a))[1])
-    assert open_prepared(prepare(SPEC, root)).digest == digits.digest
-    assert len(seen) < 1797 - 256
-
-
-def test_a_missing_or_damaged_preparation_says_what_to_run(digits, tmp_path):
-    with pytest.raises(UserError, match="starprompt data prepare digits"):
-        open_prepared(tmp_path / "digits")
-    folder = tmp_path / "copy" / "digits"
-    shutil.copytree(digits.folder, folder)
-    (folder / "train_images.npy").write_bytes(b"\x93NUMPY")
-    with pytest.raises(UserError, match="damaged"):
-        open_prepared(folder)
-    (folder / "manifest.json").write_text(json.dumps({"format_version": 0}))
-    with pytest.raises(UserError, match="format 0"):
-        open_prepared(folder)

@@ -99,7 +99,7 @@ class FileIndex:
         candidates = self._by_name.get(parts[-1] if parts else "", [])
         scores = [_shared_ending(parts, candidate) for candidate in candidates]
         best = max(scores, default=0)
-        needed = min(2, len(parts))
+        needed = min(2, max(1, len(parts)))
         if best < needed or scores.count(best) > 1:
             raise UserError(
                 f"{source} lists {listed[:200]!r}, which the archive does not hold; the two do not "

@@ -1,0 +1,63 @@
+"""Sources of pixels: what their files may hold, and what is refused."""
+
+import os
+import pickle
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from starprompt.data.decode import CorruptImageError, decode
+from starprompt.data.formats.arrays import read
+from starprompt.data.sources import NumpyArchives, PickledArrays, TorchTensors
+from starprompt.errors import UserError
+from tests.helpers.hostile_pickles import Reduces, marker
+
+
+@pytest.mark.parametrize("private", ["text", "bytes of a path", "objects of text"])
+def test_an_array_source_never_names_a_file(tmp_path, private):
+    """A file of strangers that names an image of ours must not have its pixels prepared."""
+    image = tmp_path / "private.png"
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(image)
+    data = {
+        "text": np.array([str(image)]),
+        "bytes of a path": np.array([str(image).encode()]),
+        "objects of text": np.array([str(image)], dtype=object),
+    }[private]
+    for split in ("train", "test"):
+        np.savez(tmp_path / f"{split}_data.npz", data=data, targets=np.zeros(1, np.int64))
+    with pytest.raises(UserError, match=r"train_data\.npz"):
+        read(NumpyArchives(kind="numpy-archives"), tmp_path, tmp_path)
+    with pytest.raises(CorruptImageError, match="not pixels or an encoded image"):
+        decode(str(image))  # type: ignore[arg-type]
+    with pytest.raises(CorruptImageError, match=r"none of the formats|no image"):
+        decode(str(image).encode())
+
+
+def test_a_torch_file_with_anything_but_tensors_is_refused(tmp_path):
+    harm = Reduces(os.system, (f"touch {marker(tmp_path)}",))
+    for split in ("train", "test"):
+        torch.save(torch.zeros(1, 3, 2, 2, dtype=torch.uint8), tmp_path / f"{split}_images.pt")
+        torch.save(torch.zeros(1, dtype=torch.int64), tmp_path / f"{split}_labels.pt")
+    (tmp_path / "class_names.json").write_text('["one"]')
+    form = TorchTensors(kind="torch-tensors")
+    assert read(form, tmp_path, tmp_path).class_names == ("one",)
+    torch.save(harm, tmp_path / "test_images.pt")
+    with pytest.raises(UserError, match=r"test_images\.pt is damaged or unsafe"):
+        read(form, tmp_path, tmp_path)
+    assert not marker(tmp_path).exists()
+    torch.save(OrderedDict(a=torch.zeros(1)), tmp_path / "test_images.pt")
+    with pytest.raises(UserError, match="holds no tensor"):
+        read(form, tmp_path, tmp_path)
+
+
+def test_a_link_that_leads_out_of_the_raw_folder_is_not_read(tmp_path):
+    raw, private = tmp_path / "raw", tmp_path / "private.pkl"
+    raw.mkdir()
+    private.write_bytes(pickle.dumps(np.zeros((2, 4, 4, 3), np.uint8)))
+    for name in ("train_images", "train_labels", "test_images", "test_labels"):
+        (raw / f"{name}.pkl").symlink_to(private)
+    with pytest.raises(UserError, match="a link that leads out of"):
+        read(PickledArrays(kind="pickled-arrays"), raw, tmp_path)
