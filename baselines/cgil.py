@@ -99,7 +99,8 @@ class CGIL(Learner):
         width = self.clip.text_width
         network = context_network(self.clip.dim, width, self.hp.batch_statistics)
         self.net = nn.ModuleDict({"network": network})
-        self.contexts = nn.Parameter(CONTEXT_STD * torch.randn(len(names), width))
+        drawn = CONTEXT_STD * torch.randn(len(names), width)
+        self.contexts = nn.Parameter(drawn.to(setting.device))
         self.net.register_parameter("contexts", self.contexts)
         self.net.to(setting.device)
         self.generators = nn.ModuleList(

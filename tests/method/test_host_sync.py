@@ -10,15 +10,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from starprompt.data.batch import Batch, Normalisation
 from starprompt.data.stream import TaskStream
 from starprompt.method.keys import LearnedKeys
 from starprompt.method.starprompt import StarPrompt
 from tests.helpers.small_stream import make, small_stream
+from tests.helpers.without_numbers import META, OneDevice
 
-META = torch.device("meta")
 FORMS: dict[str, dict[str, Any]] = {
     "value": {},
     "post_attention": {"injection": "post_attention"},
@@ -33,20 +32,6 @@ FORMS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def stream() -> TaskStream:
     return small_stream([2, 2, 6])
-
-
-class NoCopies(TorchDispatchMode):
-    """Refuses copies from the host, which stop a GPU's queue as well unless they are pinned."""
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> object:
-        if func.overloadpacket.__name__ in ("_to_copy", "copy_"):
-            target = (kwargs or {}).get("device") or args[0].device
-            source = args[-1].device if func.overloadpacket.__name__ == "copy_" else args[0].device
-            if torch.device(target).type != source.type:
-                raise AssertionError(f"{func} from {source} to {target}")
-        return func(*args, **(kwargs or {}))
 
 
 def on_meta(stream: TaskStream, **hp: Any) -> tuple[Any, Batch]:
@@ -76,7 +61,7 @@ def test_a_step_brings_nothing_to_the_host(
     learner, batch = on_meta(stream, **FORMS[form])
     learner.micro_batch = micro_batch
     learner.train_step(batch)  # the first one makes the optimiser's state and cached statistics
-    with NoCopies():
+    with OneDevice(waits=False):
         losses = learner.train_step(batch)
     assert {loss.device for loss in losses.values()} == {META}
     assert learner.pool.prompt.grad.device == META
@@ -102,11 +87,11 @@ def test_what_waits_raises_there(wait: Any, stream: TaskStream) -> None:
 
 
 def test_a_copy_from_the_host_is_noticed() -> None:
-    with pytest.raises(AssertionError, match="from cpu to meta"), NoCopies():
+    with pytest.raises(AssertionError, match="from cpu to meta"), OneDevice(waits=False):
         torch.ones(2).to(META)
     # the statistics of a data set are copied once, not at every step
     normalise = Normalisation((0.1, 0.2, 0.3), (1.0, 1.0, 1.0))
     images = torch.rand(2, 3, 4, 4, device=META)
     normalise(images)
-    with NoCopies():
+    with OneDevice(waits=False):
         normalise(images)
