@@ -1,6 +1,6 @@
 """All records of an experiment as tidy frames: one row a run, or one row a run, task and time."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,11 +9,11 @@ import pandas as pd
 from paper_figures.plan import Plan
 from starprompt.analysis.runs import ACCURACY_COLUMNS, accuracy_rows, run_row
 from starprompt.errors import UserError
+from starprompt.record.origins import origin_of
 from starprompt.record.record import RunRecord, StreamRecord, read_record
-from starprompt.record.run_files import RECORD
+from starprompt.record.run_files import RECORD, RunKey
 
-#: data set, method, seed
-Key = tuple[str, str, int]
+Key = RunKey
 #: why a run has no record, where nothing says more
 NOT_RUN = "not run"
 KEYS = ("dataset", "method", "seed")
@@ -34,6 +34,7 @@ class Results:
     accuracy  one row an evaluation: dataset, method, seed, after_task, task, accuracy (percent);
               pairs whose task was not yet seen are left out
     missing   why each other run of the plan has no record: "not run", "running", "failed", ...
+    origins   by run, whose it is; runs made here are left out
     noise     one row a data set and method: dataset, method, rounding_std (percent), repeats;
               empty where it was not measured
     """
@@ -43,6 +44,7 @@ class Results:
     runs: pd.DataFrame
     accuracy: pd.DataFrame
     missing: Mapping[Key, str] = field(default_factory=dict)
+    origins: Mapping[Key, str] = field(default_factory=dict)
     noise: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=NOISE_COLUMNS))
 
     def stream(self, dataset: str) -> StreamRecord | None:
@@ -60,6 +62,33 @@ class Results:
             if (dataset, method, seed) in self.records
         }
 
+    def remarks(self, datasets: Sequence[str]) -> dict[str, str]:
+        """By method, what a reader must know of its runs on some data sets: whose they are, and
+        whether different code made them. Records that name no code are not held against others."""
+        origins: dict[str, dict[str, dict[int, None]]] = {}
+        sources: dict[str, dict[str, dict[int, None]]] = {}
+        for (dataset, method, seed), record in self.records.items():
+            if dataset not in datasets:
+                continue
+            if origin := self.origins.get((dataset, method, seed)):
+                origins.setdefault(method, {}).setdefault(origin, {})[seed] = None
+            if source := record.method_source[:8]:
+                sources.setdefault(method, {}).setdefault(source, {})[seed] = None
+        found: dict[str, list[str]] = {}
+        for method, by_origin in origins.items():
+            said = (f"{_seeds(seeds)} from {origin}" for origin, seeds in by_origin.items())
+            found.setdefault(method, []).append(" and ".join(said))
+        for method, by_source in sources.items():
+            if len(by_source) > 1:
+                said = (f"{source} ({_seeds(seeds)})" for source, seeds in by_source.items())
+                found.setdefault(method, []).append(f"different code: {', '.join(said)}")
+        return {method: "; ".join(said) for method, said in found.items()}
+
+
+def _seeds(seeds: Iterable[int]) -> str:
+    listed = [str(seed) for seed in seeds]
+    return f"seed{'s' if len(listed) > 1 else ''} {', '.join(listed)}"
+
 
 def collect(plan: Plan, states: Mapping[Key, str] | None = None) -> Results:
     """Read every finished run of ``plan``.
@@ -71,6 +100,7 @@ def collect(plan: Plan, states: Mapping[Key, str] | None = None) -> Results:
     """
     records = {}
     missing: dict[Key, str] = {}
+    origins: dict[Key, str] = {}
     for dataset in plan.datasets:
         for method in plan.methods:
             for seed in plan.seeds:
@@ -78,6 +108,8 @@ def collect(plan: Plan, states: Mapping[Key, str] | None = None) -> Results:
                 path = plan.run_folder(*key) / RECORD
                 if path.is_file():
                     records[key] = read_record(path)
+                    if origin := origin_of(path.parent):
+                        origins[key] = origin
                 else:
                     missing[key] = (states or {}).get(key, NOT_RUN)
     if not records:
@@ -95,6 +127,7 @@ def collect(plan: Plan, states: Mapping[Key, str] | None = None) -> Results:
             ignore_index=True,
         )[[*KEYS, *ACCURACY_COLUMNS]],
         missing=missing,
+        origins=origins,
         noise=_read_noise(plan.noise),
     )
 

@@ -4,10 +4,11 @@ Tables and figures read result files alone; the plan says which files, in which 
 and under which headings. The command line makes a plan from the configuration.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from starprompt.record.run_files import run_folder
+from starprompt.record.run_files import RunKey, run_folder
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Plan:
     runs    folder ``results/runs/<config>`` that holds ``<dataset>/<method>/seed<seed>/``
     notes   further sentences for the tables' appendix
     published  what others report of these methods and data sets
+    elsewhere  folders of runs that are not under ``runs``, by data set, method and seed
     noise   table of how far rounding moves each method, where there is one (``starprompt noise``)
     """
 
@@ -88,6 +90,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
     noise: Path | None = None
+    elsewhere: Mapping[RunKey, Path] = field(default_factory=dict)
 
     def blocks(self) -> tuple[MethodRow, ...]:
         """The methods by block (continual, zero-shot, bounds), in the plan's order in each."""
@@ -95,4 +98,6 @@ class Plan:
 
     def run_folder(self, dataset: str, method: str, seed: int) -> Path:
         """Where one run's record stands."""
+        if (found := self.elsewhere.get((dataset, method, seed))) is not None:
+            return found
         return run_folder(self.runs, dataset, method, seed)

@@ -7,7 +7,7 @@ Definitions and what each method is stand in an appendix of their own.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import ascii_lowercase
 
@@ -18,6 +18,7 @@ from paper_figures.plan import DatasetColumn, MethodRow, Plan
 from paper_figures.tables.escape import escape_latex, escape_markdown, latex_letters
 from paper_figures.tables.forms import write_table
 from paper_figures.tables.published import published_table
+from paper_figures.tables.runs import write_runs
 from paper_figures.tables.table import NOTHING, Place, Table, number, ranked
 from starprompt.files import write_text
 
@@ -155,6 +156,7 @@ class Column:
 
     values   by method name: mean, std (NaN for one seed), n
     missing  by method name, why runs are missing; nothing for a method without a gap
+    remarks  by method name, what a footnote says of the runs that are there
     """
 
     name: str
@@ -162,6 +164,7 @@ class Column:
     metric: Metric
     values: pd.DataFrame
     missing: dict[str, str]
+    remarks: dict[str, str] = field(default_factory=dict)
 
 
 def over_seeds(values: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -185,6 +188,7 @@ def accuracy_table(results: Results) -> Table:
             metric,
             over_seeds(runs[runs["dataset"] == d.name], metric.name),
             _gaps(results, [d.name]),
+            results.remarks([d.name]),
         )
         for d in datasets
     ]
@@ -194,8 +198,10 @@ def accuracy_table(results: Results) -> Table:
             ["mean", "count"]
         )
         whole = by_seed[by_seed["count"] == len(datasets)].rename(columns={"mean": metric.name})
-        gaps = _gaps(results, [d.name for d in datasets])
-        columns.append(Column(AVERAGE, "Average", metric, over_seeds(whole, metric.name), gaps))
+        everywhere = [d.name for d in datasets]
+        gaps, said = _gaps(results, everywhere), results.remarks(everywhere)
+        values = over_seeds(whole, metric.name)
+        columns.append(Column(AVERAGE, "Average", metric, values, gaps, said))
         spans.append(("", 1))
     caption = f"Last, the final average accuracy [%]. {plan.title}."
     return _table(results, "accuracy", caption, columns, spans if any(t for t, _ in spans) else [])
@@ -235,8 +241,8 @@ def _dataset_table(
 ) -> Table:
     runs = results.runs[results.runs["dataset"] == dataset]
     title = next(d.title for d in results.plan.datasets if d.name == dataset)
-    gaps = _gaps(results, [dataset])
-    columns = [Column(m.name, m.heading, m, over_seeds(runs, m.name), gaps) for m in metrics]
+    gaps, said = _gaps(results, [dataset]), results.remarks([dataset])
+    columns = [Column(m.name, m.heading, m, over_seeds(runs, m.name), gaps, said) for m in metrics]
     caption = f"{caption} on {title}. {results.plan.title}."
     return _table(results, f"{kind}-{dataset}", caption, [*columns, *more])
 
@@ -280,10 +286,10 @@ def _table(
         texts, shown = [], {}
         for row, method in enumerate(methods):
             text, mean = _cell(column, method, seeds)
-            why = column.missing.get(method.name)
-            if why is not None and mean is None:
+            why = (column.missing if mean is None else column.remarks).get(method.name)
+            if why is not None:
                 marks[row, at] = letters.setdefault(why, ascii_lowercase[len(letters) % 26])
-            elif mean is not None and not method.block:
+            if mean is not None and not method.block:
                 shown[row] = mean
             texts.append(text)
         # Two columns may have one title.
@@ -387,9 +393,9 @@ TABLES: dict[str, Callable[[Results, str], Table]] = {"metrics": metrics_table, 
 
 
 def write_tables(results: Results, folder: Path) -> list[Path]:
-    """Write every table in its forms, and the appendix, under ``folder``; return their paths."""
+    """Write every table in its forms, the appendix, and a CSV of all runs; return their paths."""
     tables = [accuracy_table(results)]
     tables.append(published_table(results))
     tables += [make(results, d.name) for make in TABLES.values() for d in results.plan.datasets]
     written = [path for t in tables for path in write_table(t, folder, results.plan.name)]
-    return [*written, *write_appendix(results.plan, folder)]
+    return [*written, *write_appendix(results.plan, folder), write_runs(results, folder)]

@@ -36,7 +36,7 @@ from starprompt.data.stream import Task, TaskStream
 from starprompt.errors import UserError
 from starprompt.files import atomic_path, sha256_file
 from starprompt.machine import devices, memory, run_lock
-from starprompt.machine.environment import git_revision, versions
+from starprompt.machine.environment import git_revision, method_source, versions
 from starprompt.machine.termination import listening
 from starprompt.record.metrics import measure
 from starprompt.record.record import RunRecord, read_record, write_record
@@ -219,6 +219,7 @@ def _record(
         finished=checkpoint.now(),
         attempts=work.attempts,
         fingerprint=fingerprint,
+        method_source=method_source(header.method.learner.partition(":")[0]),
         extra=header.settings | {"memory": outcomes[-1].memory},
     )
 

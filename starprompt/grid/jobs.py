@@ -359,8 +359,9 @@ class Grid:
         names = {"accuracy": ["accuracy"]}
         names |= {kind: [f"{kind}-{d}" for d in self.datasets] for kind in TABLE_KINDS}
         names["published"] = ["published"]
-        appendix = self._files("tables", {"appendix": ["appendix"]}, APPENDIX_FORMS)
-        return self._files("tables", names, TABLE_FORMS) | appendix
+        beside = self._files("tables", {"appendix": ["appendix"]}, APPENDIX_FORMS)
+        beside |= self._files("tables", {"runs": ["runs"]}, ("csv",))
+        return self._files("tables", names, TABLE_FORMS) | beside
 
     def comparison(self) -> list[str]:
         """Paths of the comparison: its tables of every data set, and the page of findings."""

@@ -22,9 +22,9 @@ from starprompt.grid.jobs import Grid
 from starprompt.machine.run_lock import LOCK, owner
 from starprompt.record.archive import pack, same_run, unpack
 from starprompt.record.configuration import configuration, differences
-from starprompt.record.origins import IMPORTED, write_origin
+from starprompt.record.origins import IMPORTED, imported_runs, write_origin
 from starprompt.record.record import RunRecord, read_record
-from starprompt.record.run_files import CHECKPOINT, LARGE_FILES, RECORD
+from starprompt.record.run_files import CHECKPOINT, LARGE_FILES, RECORD, RunKey
 
 #: how many names a message has before it only counts them
 _NAMED = 5
@@ -172,29 +172,68 @@ def unlike(grid: Grid, record: RunRecord) -> str | None:
 
 
 def refuse_unlike(grid: Grid, records: Mapping[Path, RunRecord], incoming: set[Path]) -> None:
-    """Raises :class:`UserError` for an incoming run of another configuration than the experiment's,
-    or than that of the cell's other runs, or of other data or class order than another method's."""
-    cells: dict[tuple[str, str], tuple[Path, RunRecord]] = {}
-    streams: dict[tuple[str, int], tuple[Path, RunRecord]] = {}
+    """Raises :class:`UserError` for an incoming run that :func:`unlike_ones` names."""
+    for folder, why in unlike_ones(grid, records, incoming).items():
+        raise UserError(
+            f"{_shown(records[folder])} is of another configuration than {grid.config.name} here "
+            f"({why}); leave it out of the export, or import it instead."
+        )
+
+
+def unlike_ones(
+    grid: Grid, records: Mapping[Path, RunRecord], incoming: set[Path]
+) -> dict[Path, str]:
+    """Why incoming runs do not belong here, by folder: another configuration than the experiment's
+    or that of the cell's other runs, other data or class order than another method's."""
+    cells: dict[tuple[str, str], RunRecord] = {}
+    streams: dict[tuple[str, int], RunRecord] = {}
+    found = {}
     for folder, record in sorted(records.items(), key=lambda item: item[0] in incoming):
         stream = record.stream
-        _, other = cells.setdefault((stream.dataset, record.method.name), (folder, record))
-        _, beside = streams.setdefault((stream.dataset, stream.seed), (folder, record))
-        if folder not in incoming:
-            continue
-        why = unlike(grid, record)
-        for name, (theirs, ours) in differences(
-            configuration(record), configuration(other)
-        ).items():
-            why = why or f"{name} is {theirs!r:.100}, not {ours!r:.100} as under another seed"
-        for part in ("data_digest", "class_order", "task_of_class", "test_counts"):
-            if getattr(stream, part) != getattr(beside.stream, part):
-                why = why or f"its {part} is not that of {beside.method.name} under this seed"
+        other = cells.get((stream.dataset, record.method.name), record)
+        beside = streams.get((stream.dataset, stream.seed), record)
+        why = unlike(grid, record) if folder in incoming else None
+        if folder in incoming and why is None:
+            parts = differences(configuration(record), configuration(other))
+            for name, (theirs, ours) in parts.items():
+                why = f"{name} is {theirs!r:.100}, not {ours!r:.100} as under another seed"
+            for part in ("data_digest", "class_order", "task_of_class", "test_counts"):
+                if getattr(stream, part) != getattr(beside.stream, part):
+                    why = f"its {part} is not that of {beside.method.name} under this seed"
         if why is not None:
-            raise UserError(
-                f"{_shown(record)} is of another configuration than {grid.config.name} here "
-                f"({why}); leave it out of the export, or import it instead."
-            )
+            found[folder] = why
+            continue
+        cells.setdefault((stream.dataset, record.method.name), record)
+        streams.setdefault((stream.dataset, stream.seed), record)
+    return found
+
+
+def borrowed(
+    config: Config, results: Path = RESULTS
+) -> tuple[dict[RunKey, tuple[str, Path]], dict[RunKey, str]]:
+    """Imported runs that fill gaps of an experiment's tables: origin and folder of each, by run.
+
+    The second mapping says of a gap whose imported run is of another configuration that it is.
+    Where several origins have a run, the first by name is taken. Raises :class:`UserError` for a
+    damaged record.
+    """
+    gaps = {
+        tuple(run): run for run in config.runs() if not (config.run_folder(run) / RECORD).is_file()
+    }
+    candidates = [found for found in imported_runs(results) if found[1] in gaps]
+    if not candidates:
+        return {}, {}
+    grid = Grid(config)
+    incoming = {folder: read_record(folder / RECORD) for _, _, folder in candidates}
+    bad = unlike_ones(grid, {**_own_records(config), **incoming}, set(incoming))
+    taken: dict[RunKey, tuple[str, Path]] = {}
+    refused: dict[RunKey, str] = {}
+    for origin, key, folder in candidates:
+        if folder in bad:
+            refused[key] = f"that of {origin} is of another configuration"
+        else:
+            taken.setdefault(key, (origin, folder))
+    return taken, {key: why for key, why in refused.items() if key not in taken}
 
 
 def _refuse_other_keys(

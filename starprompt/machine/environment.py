@@ -13,6 +13,15 @@ from pathlib import Path
 PACKAGES = ("starprompt", "torch", "torchvision", "timm", "open_clip_torch", "numpy")
 #: what a run stands on beside its learner
 RUNNER = "starprompt.continual.runner"
+#: folders of ours whose code decides a method's numbers
+METHOD_FOLDERS = (
+    "starprompt.method",
+    "starprompt.continual",
+    "starprompt.replay",
+    "starprompt.backbones",
+    "starprompt.data",
+    "starprompt.precision",
+)
 
 
 def versions() -> dict[str, str]:
@@ -60,6 +69,49 @@ def source_digest(module: str) -> str:
     It enters a run's fingerprint: half a run of yesterday's method is no start for today's. Only
     the learner's own package and this one count; libraries count by their versions.
     """
+    digest = hashlib.sha256()
+    for name, path in sorted(_sources(module).items()):
+        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+@cache
+def method_source(module: str) -> str:
+    """Hex SHA-256 of the code that decides a method's numbers, without comments and docstrings.
+
+    The learner's own modules count, and of ours those of :data:`METHOD_FOLDERS` that it or the
+    runner imports. Records say it, so that runs of different code are not averaged in silence; no
+    run is trained again because of it. It is equal under every Python version.
+    """
+    own = module.split(".")[0]
+    digest = hashlib.sha256()
+    for name, path in sorted(_sources(module).items()):
+        ours = any(name == folder or name.startswith(f"{folder}.") for folder in METHOD_FOLDERS)
+        if ours or (own != __name__.split(".")[0] and name.split(".")[0] == own):
+            tree = ast.parse(path.read_bytes())
+            digest.update(f"{name}\0{_canonical(tree)}\0".encode())
+    return digest.hexdigest()
+
+
+def _canonical(node: object) -> str:
+    """A syntax tree as text: no places, docstrings, nor fields that hold nothing, which newer
+    Pythons add."""
+    if isinstance(node, list):
+        return f"[{','.join(map(_canonical, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = []
+    for name, value in ast.iter_fields(node):
+        documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        if name == "body" and isinstance(node, documented) and ast.get_docstring(node) is not None:
+            value = value[1:]
+        if value is not None and value != [] and name not in ("kind", "type_comment"):
+            fields.append(f"{name}={_canonical(value)}")
+    return f"{type(node).__name__}({','.join(fields)})"
+
+
+def _sources(module: str) -> dict[str, Path]:
+    """By name, the project's source files that ``module`` and the runner import, at any depth."""
     packages = {module.split(".")[0], __name__.split(".")[0]}
     files: dict[str, Path] = {}
     waiting = [module, RUNNER]
@@ -71,10 +123,7 @@ def source_digest(module: str) -> str:
         if path is not None:
             files[name] = path
             waiting += _imports(path, name)
-    digest = hashlib.sha256()
-    for name in sorted(files):
-        digest.update(name.encode() + b"\0" + files[name].read_bytes() + b"\0")
-    return digest.hexdigest()
+    return files
 
 
 def _source(name: str) -> Path | None:

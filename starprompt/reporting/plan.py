@@ -3,6 +3,7 @@
 ``paper_figures`` reads result files and knows no configuration; the plan says what it reads.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from starprompt.config.experiment import Config, noise_file
@@ -11,8 +12,9 @@ from starprompt.config.published import load_published
 from starprompt.config.tuned import Searched, kept_search
 from starprompt.data.registry import load_dataset_spec
 from starprompt.grid.ablation_jobs import ZERO_SHOT
+from starprompt.grid.records import borrowed
 from starprompt.grid.status import RunStatus, experiment_status
-from starprompt.record.run_files import has_all_files
+from starprompt.record.run_files import RunKey, has_all_files
 
 if TYPE_CHECKING:
     from paper_figures.collect import Results
@@ -56,7 +58,7 @@ def make_plan(config: Config) -> "Plan":
 
 
 def finished_runs(config: Config) -> "Results":
-    """All finished runs of an experiment, and why the others are missing.
+    """All finished runs of an experiment, imported ones in its gaps, and why others are missing.
 
     Raises :class:`UserError` when no run has finished or a record is damaged.
     """
@@ -65,10 +67,10 @@ def finished_runs(config: Config) -> "Results":
     plan = make_plan(config)
     if all(has_all_files(config.run_folder(run)) for run in config.runs()):
         return collect(plan)
-    return collect(
-        plan,
-        {(s.run.dataset, s.run.method, s.run.seed): _why(s) for s in experiment_status(config)},
-    )
+    taken, refused = borrowed(config)
+    plan = replace(plan, elsewhere={key: folder for key, (_, folder) in taken.items()})
+    states: dict[RunKey, str] = {s.run: _why(s) for s in experiment_status(config)}
+    return collect(plan, {**states, **refused})
 
 
 def _why(status: RunStatus) -> str:

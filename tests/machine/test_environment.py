@@ -63,3 +63,82 @@ def test_the_source_digest_follows_imports_and_nothing_else(
     assert environment.source_digest("toy_methods.mine") == first
     (package / "shared.py").write_text("def helper(): return 1\n")
     assert environment.source_digest("toy_methods.mine") != first
+
+
+METHOD = '''"""What it is."""
+from .shared import helper
+
+class Learner:
+    """Learns."""
+
+    rate = 0.1  # of learning
+
+    def step(self):
+        """One step."""
+        return helper(self.rate)
+'''
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "toy_sources"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "mine.py").write_text(METHOD)
+    (folder / "shared.py").write_text("def helper(x): return x\n")
+    (folder / "other.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return folder
+
+
+def source_of(package: Path) -> str:
+    return environment.method_source.__wrapped__(f"{package.name}.mine")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("# of learning", "# another comment", True),
+        ("Learns.", "Learns well.", True),
+        ("What it is.", "Another thing.", True),
+        ("One step.", "A step.", True),
+        ("    rate = 0.1", "\n\n    rate = (0.1)", True),
+        ("0.1", "0.2", False),
+        ("helper(self.rate)", "helper(-self.rate)", False),
+        ('"""One step."""', "pass", False),
+    ],
+)
+def test_a_method_s_source_is_its_code_alone(package: Path, old: str, new: str, same: bool) -> None:
+    before = source_of(package)
+    assert old in METHOD
+    (package / "mine.py").write_text(METHOD.replace(old, new))
+    assert (source_of(package) == before) is same
+
+
+def test_a_method_s_source_follows_what_it_imports(package: Path) -> None:
+    before = source_of(package)
+    (package / "other.py").write_text("x = 2\n")
+    assert source_of(package) == before
+    (package / "shared.py").write_text("def helper(x): return 2 * x\n")
+    assert source_of(package) != before
+
+
+def test_a_method_s_source_is_of_the_folders_below_it() -> None:
+    """Leases, records and tables may change; replay, backbones and the loop may not."""
+    names = {
+        name
+        for name in environment._sources("starprompt.method.starprompt")
+        if any(name.startswith(folder) for folder in environment.METHOD_FOLDERS)
+    }
+    assert {
+        "starprompt.method.starprompt",
+        "starprompt.replay.mixture",
+        "starprompt.backbones.prompted_vit",
+        "starprompt.continual.task_loop",
+        "starprompt.data.transforms",
+        "starprompt.precision",
+    } <= names
+    assert not any(name.startswith(("starprompt.machine", "starprompt.record")) for name in names)
+    assert environment.method_source("starprompt.method.starprompt") != environment.method_source(
+        "baselines.finetune"
+    )

@@ -222,7 +222,7 @@ def test_everything_promised_is_there(finished: Path) -> None:
         f"{table}.{form}"
         for table in ("accuracy", "metrics-digits", "cost-digits", "published")
         for form in grid.TABLE_FORMS
-    } | {f"appendix.{form}" for form in grid.APPENDIX_FORMS}
+    } | {"runs.csv", *(f"appendix.{form}" for form in grid.APPENDIX_FORMS)}
     assert len(list((results / "figures").iterdir())) == 2 * len(KINDS)
     for folder in ("logs", "benchmarks"):
         assert len(list((finished / "results" / folder / "small/train").rglob("seed*"))) == 6

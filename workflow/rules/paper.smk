@@ -10,6 +10,7 @@ rule tables:
         *in_report(GRID.tables()["cost"], "cost", "Tables"),
         *in_report(GRID.tables()["published"], "published", "Tables"),
         *GRID.tables()["appendix"],
+        *GRID.tables()["runs"],
     log:
         f"results/logs/{GRID.config.name}/tables.log",
     benchmark:
