@@ -1,22 +1,31 @@
 # The front door. `snakemake --cores all` means config/paper.yaml; another experiment comes with
 # `--configfile config/NAME.yaml`, and is not merged into the paper's.
 
+from pathlib import Path
+
 from snakemake.utils import min_version
+
+from starprompt.shipped.find import find
 
 min_version("9.0")
 
 
+def found(name):
+    """A file of this folder, or else of the installed package."""
+    return str(find(Path(name)))
+
+
 if not workflow.overwrite_configfiles:
 
-    configfile: "config/paper.yaml"
+    configfile: found("config/paper.yaml")
 
 
-include: "workflow/rules/common.smk"
-include: "workflow/rules/data.smk"
-include: "workflow/rules/backbones.smk"
-include: "workflow/rules/train.smk"
-include: "workflow/rules/paper.smk"
-include: "workflow/rules/ablations.smk"
+include: found("workflow/rules/common.smk")
+include: found("workflow/rules/data.smk")
+include: found("workflow/rules/backbones.smk")
+include: found("workflow/rules/train.smk")
+include: found("workflow/rules/paper.smk")
+include: found("workflow/rules/ablations.smk")
 
 
 rule all:

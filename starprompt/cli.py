@@ -54,6 +54,41 @@ class DocsPart(StrEnum):
     FINDINGS = "findings"
 
 
+@app.command("init")
+def init_command(
+    folder: Annotated[Path, typer.Argument(help="Folder to fill; made if need be.")],
+) -> None:
+    """Write a folder in which the grid and the demo run, without a checkout."""
+    from starprompt.shipped.init import init_folder, next_steps
+
+    for path in init_folder(folder):
+        typer.echo(f"wrote {path}")
+    for line in next_steps(folder):
+        typer.echo(line)
+
+
+@app.command("demo")
+def demo_command(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="One seed, two methods: a minute.")
+    ] = False,
+    portable: Annotated[
+        bool, typer.Option("--portable", help="The same bytes on every x86-64 processor.")
+    ] = False,
+) -> None:
+    """Train the embedded demo through Snakemake and print its table of accuracies."""
+    from starprompt.grid.demo import demo_experiment, run_demo
+
+    status = run_demo(quick, portable)
+    if status == 0 and portable:
+        from starprompt.reporting.digests import compare_digests
+
+        same, lines = compare_digests(demo_experiment(quick, portable))
+        typer.echo("\n".join(lines))
+        status = int(not same)
+    sys.exit(status)
+
+
 @app.command("check")
 def check_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
     """Check a configuration and all that it names: data sets, methods, hyperparameters."""

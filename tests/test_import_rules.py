@@ -20,7 +20,7 @@ PACKAGES = ("starprompt", "baselines", "paper_figures")
 LOOSE = ("cli", "errors", "files", "precision")
 MOST_FLOORS = 8
 
-BASE = ("starprompt.errors", "starprompt.files", "starprompt.precision")
+BASE = ("starprompt.errors", "starprompt.files", "starprompt.precision", "starprompt.shipped")
 LEARNING = (
     *BASE,
     "starprompt.record",
@@ -37,6 +37,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "starprompt.errors": (),
     "starprompt.files": ("starprompt.errors",),
     "starprompt.precision": ("starprompt.errors",),
+    "starprompt.shipped": ("starprompt.errors", "starprompt.files"),
     "starprompt.record": BASE,
     "starprompt.machine": BASE,
     "starprompt.data": BASE,
@@ -88,6 +89,7 @@ LIGHT_FOLDERS = (
     "starprompt.grid",
     "starprompt.record",
     "starprompt.reporting",
+    "starprompt.shipped",
 )
 LIGHT_MODULES = (
     "starprompt.cli",

@@ -22,6 +22,7 @@ from typing import Any
 
 from starprompt.errors import UserError, unknown_name
 from starprompt.files import parse_yaml, read_text, require_name
+from starprompt.shipped.find import overlay
 
 #: Keys of a description that are merged with the parent's key by key.
 MERGED = ("hyperparameters", "sources", "search", "cost")
@@ -105,33 +106,33 @@ def _merge(parent: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_catalogue(folder: Path) -> Catalogue:
-    """All methods and variants that the files of ``folder`` describe.
+    """All methods and variants that the files of ``folder`` describe, the package's included.
 
     A file that cannot be read is no hindrance to the others; its error is under ``broken``.
     """
-    texts: dict[str, str] = {}
+    texts: dict[Path, str] = {}
     broken: dict[str, UserError] = {}
-    for file in sorted(folder.glob("*.yaml")):
+    for file in overlay(folder).values():
         try:
             require_name("method", file.stem, file)
-            texts[file.stem] = read_text(file)
+            texts[file] = read_text(file)
         except UserError as error:
             broken[file.stem] = error
-    found = _catalogue(folder, tuple(texts.items()))
+    found = _catalogue(tuple(texts.items()))
     return Catalogue(found.methods, {**broken, **found.broken})
 
 
 @lru_cache(maxsize=8)
-def _catalogue(folder: Path, texts: tuple[tuple[str, str], ...]) -> Catalogue:
+def _catalogue(texts: tuple[tuple[Path, str], ...]) -> Catalogue:
     """The catalogue of files by their text, which is parsed once."""
     methods: dict[str, Description] = {}
     broken: dict[str, UserError] = {}
-    for stem, text in texts:
+    for file, text in texts:
         try:
-            for one in _of_file(folder / f"{stem}.yaml", text):
+            for one in _of_file(file, text):
                 _add(one, methods, broken)
         except UserError as error:
-            broken[stem] = error
+            broken[file.stem] = error
     catalogue = Catalogue(methods, broken)
     for one in list(methods.values()):
         if isinstance(one.own.get("keys"), dict):

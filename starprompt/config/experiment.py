@@ -23,6 +23,7 @@ from starprompt.config.thresholds import Thresholds
 from starprompt.errors import invalid_file, unknown_name
 from starprompt.files import NAME_PATTERN, read_yaml, require_name
 from starprompt.record.run_files import run_folder
+from starprompt.shipped.find import experiment_file, overlay
 
 DATASETS = Path("config/datasets")
 RESULTS = Path("results")
@@ -192,13 +193,13 @@ def load_config(source: Path | dict[str, Any], origin: str = "the configuration"
 
     Raises :class:`UserError` for a wrong type, an unknown key, an unknown data set or method.
     """
-    value = source if isinstance(source, dict) else read_yaml(source)
+    value = source if isinstance(source, dict) else read_yaml(experiment_file(source))
     path = origin if isinstance(source, dict) else source
     try:
         config = strictly(Config, value)
     except ValidationError as error:
         raise invalid_file(path, error) from error
-    known = {file.stem for file in DATASETS.glob("*.yaml")}
+    known = set(overlay(DATASETS))
     for dataset in config.datasets:
         require_name("data set", dataset, path)
         if dataset not in known:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from starprompt.errors import UserError
 from starprompt.files import NAME_PATTERN, read_text
+from starprompt.shipped.find import overlay
 
 PUBLISHED = Path("config/published")
 
@@ -66,7 +67,9 @@ def load_published(folder: Path | None = None) -> list[PublishedNumber]:
     :class:`PublishedNumber` has it.
     """
     return [
-        row for path in sorted((folder or PUBLISHED).glob("*.csv")) for row in read_published(path)
+        row
+        for path in overlay(folder or PUBLISHED, "*.csv").values()
+        for row in read_published(path)
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from starprompt.errors import invalid_file
+from starprompt.shipped.find import find
 
 #: searches whose outcome the methods' files hold: DATASET/METHOD.json and the trials' .csv
 KEPT = Path("config/tuning")
@@ -34,7 +35,7 @@ def kept_search(dataset: str, method: str, folder: Path | None = None) -> Search
 
     Raises :class:`UserError` for a damaged file.
     """
-    path = (folder or KEPT) / dataset / f"{method}.json"
+    path = find((folder or KEPT) / dataset / f"{method}.json")
     if not path.exists():
         return None
     try:

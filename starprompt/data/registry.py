@@ -16,6 +16,7 @@ from starprompt.data.sources import Source
 from starprompt.data.steps import Side, Step, StoredShape
 from starprompt.errors import UserError, unknown_name
 from starprompt.files import read_yaml, require_name
+from starprompt.shipped.find import overlay
 
 DATASETS_FOLDER = Path("config/datasets")
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
@@ -208,11 +209,15 @@ def data_root() -> Path:
 
 
 def list_datasets(folder: Path = DATASETS_FOLDER) -> list[str]:
-    """Names of all data sets that have a YAML in ``folder``, sorted."""
+    """Names of all data sets that have a YAML in ``folder``, sorted; the package's included."""
+    return list(_files(folder))
+
+
+def _files(folder: Path) -> dict[str, Path]:
     try:
-        return sorted(path.stem for path in Path(folder).glob("*.yaml"))
+        return overlay(Path(folder))
     except (OSError, ValueError):  # a path that is too long or holds a NUL names no folder
-        return []
+        return {}
 
 
 def load_dataset_spec(name: str, folder: Path = DATASETS_FOLDER) -> DatasetSpec:
@@ -222,15 +227,15 @@ def load_dataset_spec(name: str, folder: Path = DATASETS_FOLDER) -> DatasetSpec:
     file that is not what it should be (file, key and what was expected are named).
     """
     folder = Path(folder)
-    known = list_datasets(folder)
+    known = _files(folder)
     if not known:
         raise UserError(
-            f"There is no data set description in {str(folder.absolute())[:300]}; run from the "
-            "repository's top folder, or put a NAME.yaml there."
+            f"There is no data set description in {str(folder.absolute())[:300]}; put a "
+            "NAME.yaml there, or give another folder with --datasets."
         )
     if name not in known:
         raise unknown_name("data set", name, known)
-    path = folder / f"{name}.yaml"
+    path = known[name]
     require_name("data set", name, path)
     spec = validate_yaml(path)
     if spec.name != name:

@@ -12,9 +12,12 @@ from filelock import FileLock, Timeout
 
 from starprompt.errors import UserError, unknown_name
 from starprompt.files import read_yaml
+from starprompt.shipped.find import experiment_file, find, shipped_root
 
 PROFILES = Path("profiles")
 STATE = Path(".snakemake")
+#: where Snakemake itself looks for a workflow
+SNAKEFILES = ("Snakefile", "snakefile", "workflow/Snakefile", "workflow/snakefile")
 
 
 def run_workflow(arguments: list[str]) -> int:
@@ -52,9 +55,12 @@ def check_profile(arguments: list[str]) -> list[str]:
     name = _option(arguments, "--workflow-profile")
     if name is None or name == "none":
         return []
-    found = _profile_file(Path(name)) or _profile_file(PROFILES / name)
+    places = dict.fromkeys((PROFILES, shipped_root() / PROFILES))
+    found = _profile_file(Path(name))
+    for place in places:
+        found = found or _profile_file(place / name)
     if found is None:
-        known = [folder.name for folder in PROFILES.glob("*") if _profile_file(folder)]
+        known = {folder.name for p in places for folder in p.glob("*") if _profile_file(folder)}
         raise unknown_name("workflow profile", name, known)
     own = read_yaml(found).get("default-resources")
     given = any(a.split("=")[0] in ("--default-resources", "--default-res") for a in arguments)
@@ -65,6 +71,21 @@ def check_profile(arguments: list[str]) -> list[str]:
         f"--default-resources replaces what the profile {name} has there ({keys}); with "
         "slurm_extra goes the notice by SIGTERM before a time limit. Write yours into the profile."
     ]
+
+
+def completed(arguments: list[str]) -> list[str]:
+    """A call in a folder that has no checkout: with the package's Snakefile and experiments.
+
+    Raises :class:`UserError` for an experiment of ``config/`` that there is not.
+    """
+    made = list(arguments)
+    for index, before in enumerate(arguments[:-1], 1):
+        if before in ("--configfile", "--configfiles"):
+            made[index] = str(experiment_file(Path(arguments[index])))
+    given = any(a.split("=")[0] in ("--snakefile", "-s") for a in arguments)
+    if not given and not any(Path(name).exists() for name in SNAKEFILES):
+        made = ["--snakefile", str(find(Path("Snakefile"))), *made]
+    return made
 
 
 def _profile_file(profile: Path) -> Path | None:
@@ -107,6 +128,7 @@ def main(arguments: list[str]) -> int:
     try:
         for line in check_profile(arguments):
             print(f"note: {line}", file=sys.stderr)  # noqa: T201
+        arguments = completed(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2

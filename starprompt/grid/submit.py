@@ -23,8 +23,9 @@ from starprompt.grid.slurm import (
     parse_settings,
 )
 from starprompt.machine.gpus import visible
+from starprompt.shipped.find import find
 
-PROFILE = Path("workflow/profiles/slurm/config.yaml")
+PROFILE = Path("profiles/slurm/config.yaml")
 #: what the SLURM plugin takes for a type of GPU
 _MODEL = re.compile(r"[a-zA-Z0-9_.]+")
 
@@ -91,7 +92,7 @@ def slurm_call(
 
     settings  what ``scontrol show config`` says; empty where it does not answer
     """
-    filled_in = read_yaml(profile)
+    filled_in = read_yaml(find(profile))
     own = {k: v for k, v in (filled_in.get("default-resources") or {}).items() if v is not None}
     own_rules = filled_in.get("set-resources") or {}
     wants_gpu = config.device != "cpu" and config.gpu > 0

@@ -5,6 +5,7 @@ from pathlib import Path
 from starprompt.config.experiment import Config, Run
 from starprompt.config.methods import with_keys
 from starprompt.errors import UserError
+from starprompt.shipped.find import find
 
 #: digests that other machines compare with, NAME.json
 DIGESTS = Path("config/digests")
@@ -43,6 +44,7 @@ def compare_digests(config: Config, write: bool = False) -> tuple[bool, list[str
     if write:
         write_digests(path, found)
         return True, [f"wrote {path}"]
+    path = find(path)
     expected = read_digests(path)
     unlike, versions = differences(expected, found), other_versions(expected, found)
     if not unlike:

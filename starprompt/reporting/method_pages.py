@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from starprompt.config.experiment import DATASETS
 from starprompt.config.methods import (
     METHODS,
     MethodSpec,
@@ -18,9 +17,10 @@ from starprompt.config.methods import (
     load_method,
 )
 from starprompt.config.tuned import kept_search
-from starprompt.data.registry import load_dataset_spec
+from starprompt.data.registry import list_datasets, load_dataset_spec
 from starprompt.errors import UserError
 from starprompt.files import read_yaml, write_text
+from starprompt.shipped.find import find
 
 DOCS = Path("docs")
 PLANNED = METHODS.with_name("planned") / "methods.yaml"
@@ -55,9 +55,9 @@ def bibliography() -> str:
 
     Raises :class:`UserError` when two files give one key to different entries.
     """
-    datasets = [load_dataset_spec(file.stem) for file in sorted(DATASETS.glob("*.yaml"))]
+    datasets = [load_dataset_spec(name) for name in list_datasets()]
     texts = [load_method(name).citation for name in list_methods()]
-    texts += [str(spec.get("citation", "")) for spec in read_yaml(PLANNED).values()]
+    texts += [str(spec.get("citation", "")) for spec in read_yaml(find(PLANNED)).values()]
     texts += [spec.citation for spec in datasets]
     entries: dict[str, str] = {}
     for text in texts:
@@ -89,7 +89,7 @@ def methods_page() -> str:
     parts.append("## Not here yet")
     parts += [
         f"**{spec['title']}** (`{name}`). {spec['description']} {_cited(spec['citation'])}"
-        for name, spec in read_yaml(PLANNED).items()
+        for name, spec in read_yaml(find(PLANNED)).items()
     ]
     return "\n\n".join(parts) + "\n"
 

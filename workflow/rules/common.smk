@@ -13,6 +13,7 @@ from starprompt.grid.finished_runs import remove_backups
 from starprompt.config.experiment import load_config
 from starprompt.errors import UserError
 from starprompt.grid.jobs import Grid, from_command_line, manifest_file
+from starprompt.shipped.find import shipped_root
 
 
 def checked_grid():
@@ -50,7 +51,7 @@ def without_slots(text):
 
 
 GRID = checked_grid()
-ENVIRONMENT = without_slots(os.path.join(workflow.basedir, "workflow", "envs", "starprompt.yaml"))
+ENVIRONMENT = without_slots(os.path.join(shipped_root(), "workflow", "envs", "starprompt.yaml"))
 
 # `--resources gpu=4` counts devices, Snakemake jobs.
 if workflow.is_main_process and GRID.config.gpu:
