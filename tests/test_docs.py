@@ -40,7 +40,6 @@ def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "methods" / "slda.yaml").write_text(block("yaml"))
     (tmp_path / "baselines" / "slda.py").write_text(block("python"))
     monkeypatch.setattr(config_module, "METHODS", tmp_path / "methods")
-    monkeypatch.setattr(method_pages, "METHODS", tmp_path / "methods")
     monkeypatch.setattr(baselines, "__path__", [*baselines.__path__, str(tmp_path / "baselines")])
     yield tmp_path
 

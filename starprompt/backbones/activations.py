@@ -99,3 +99,22 @@ def clip_activations(visual: nn.Module, image_size: int, precision: str) -> Acti
         passing=size * tokens * (6 * width + 2 * hidden),
         constant=2 * (4 * width * width + 2 * width * hidden) if precision == "bf16" else 0,
     )
+
+
+def prompted_clip_activations(visual: Any, precision: str) -> Activations:
+    """Of a pass through CLIP's frozen image transformer with gradients to modules beside its MLPs.
+
+    As a ViT's, but that the first block keeps nothing of its own, and that QuickGELU, which is made
+    of two operations, keeps two maps of the MLP's width where GELU keeps one.
+    """
+    size = 2 if precision == "bf16" else 4
+    tokens, width = visual.positional_embedding.shape
+    block, depth = visual.transformer.resblocks[0], len(visual.transformer.resblocks)
+    hidden, heads = block.mlp.c_fc.out_features, block.attn.num_heads
+    one = tokens * width
+    attention, norm = size * 4 * one + 4 * tokens * heads, 4 * one + 8 * tokens
+    return Activations(
+        kept=(depth - 1) * (attention + 2 * norm + size * 2 * tokens * hidden) + norm,
+        passing=8 * one + size * (5 * one + 3 * tokens * hidden),
+        constant=2 * depth * (4 * width * width + 2 * width * hidden) if size == 2 else 0,
+    )

@@ -19,7 +19,16 @@ from math import ceil, comb
 from pathlib import Path
 from typing import Any
 
-from starprompt.budget.networks import FLOAT, HALF, Clip, UnknownCostError, ViT, clip_of, vit_of
+from starprompt.budget.networks import (
+    FLOAT,
+    HALF,
+    Clip,
+    Transformer,
+    UnknownCostError,
+    ViT,
+    clip_of,
+    vit_of,
+)
 from starprompt.config.cost_facts import EM, CostFacts, Phase, assumed_facts, evaluate
 from starprompt.config.experiment import Config
 from starprompt.config.methods import MethodSpec, described_in, load_method
@@ -314,6 +323,10 @@ class _Run:
             names |= {"vit_parameters": self.vit.parameters, "vit_tokens": body.tokens}
         if self.clip is not None:
             names |= {"clip_dim": self.clip.dim, "text_width": self.clip.text.width}
+            names |= {"text_depth": self.clip.text.depth}
+            body = self.clip.image_blocks or Transformer(0, 0, 0)
+            names |= {"clip_width": body.width, "clip_depth": body.depth}
+            names |= {"clip_tokens": body.tokens}
         return names
 
     def _add(self, phase: Phase, names: dict[str, Any], total: PhaseCost) -> float:
@@ -364,14 +377,18 @@ class _Run:
         clip_passes, texts = evaluate(phase.clip, names), evaluate(phase.texts, names)
         if clip_passes:
             assert self.clip is not None
-            operations["clip/image"] += items * clip_passes * self.clip.image_operations
-            kernels += KERNELS_A_BLOCK * self.clip.image_passing.depth * clip_passes
+            backward = self.clip.image_backward if phase.clip_gradient else 0
+            once = self.clip.image_operations + backward
+            operations["clip/image"] += items * clip_passes * once
+            each = KERNELS_A_BLOCK * (3 if phase.clip_gradient else 1)
+            kernels += each * self.clip.image_passing.depth * clip_passes
         if texts:
             assert self.clip is not None
-            length = self.data.text_length(self.clip_name, int(texts))
+            length = self.data.text_length(self.clip_name, int(texts), phase.text)
             tokens = round(length + evaluate(phase.text_tokens, names))
             one_text = self.clip.text_operations(tokens, phase.text_gradient)
-            operations["clip/text"] += steps * texts * one_text
+            beside = tokens * evaluate(phase.text_operations, names)
+            operations["clip/text"] += steps * texts * (one_text + beside)
             kernels += KERNELS_A_BLOCK * self.clip.text.depth * (3 if phase.text_gradient else 1)
         operations["other"] += items * evaluate(phase.operations, names)
         return operations, kernels
@@ -408,9 +425,11 @@ class _Run:
             passing = max(passing, batch * self.vit.body.passing_bytes(element, tokens))
         if self.clip is not None and evaluate(phase.clip, names):
             passing = max(passing, batch * self.clip.image_passing.passing_bytes(element))
+            if phase.clip_gradient and self.clip.image_blocks is not None:
+                kept += batch * self.clip.image_blocks.kept_bytes(False, element)
         texts = evaluate(phase.texts, names)
         if self.clip is not None and texts and phase.text_gradient:
-            length = ceil(self.data.text_length(self.clip_name, int(texts)))
+            length = ceil(self.data.text_length(self.clip_name, int(texts), phase.text))
             length += int(evaluate(phase.text_tokens, names))
             kept += texts * self.clip.text.kept_bytes(False, FLOAT, length)
         pixels = _staged(batch, self.data.view_side) if phase.pixels else 0
@@ -451,11 +470,11 @@ class _Data:
     names: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
 
-    def text_length(self, clip: str, drawn: int) -> float:
-        """Expected tokens of the longest of ``drawn`` classes' texts "X <name>."."""
-        lengths = sorted(_tokens(f"X {name}.", clip) for name in self.names)
+    def text_length(self, clip: str, drawn: int, text: str = "X {}.") -> float:
+        """Expected tokens of the longest of ``drawn`` classes' texts."""
+        lengths = sorted(_tokens(text.format(name), clip) for name in self.names)
         if not lengths:
-            return _tokens("X seven.", clip) + 2
+            return _tokens(text.format("seven"), clip) + 2
         drawn = max(1, min(drawn, len(lengths)))
         ways = comb(len(lengths), drawn)
         return sum(

@@ -105,7 +105,11 @@ class ViT:
 
 @dataclass(frozen=True)
 class Clip:
-    """A CLIP of two encoders, the image encoder given by its totals."""
+    """A CLIP of two encoders, the image encoder given by its totals.
+
+    image_passing  the image encoder's blocks, or for a ResNet what passes through it as if it were
+                   one of blocks
+    """
 
     dim: int
     image_operations: int
@@ -114,6 +118,19 @@ class Clip:
     text: Transformer
     vocabulary: int = VOCABULARY
     context: int = CONTEXT
+    resnet: bool = False
+
+    @property
+    def image_blocks(self) -> Transformer | None:
+        """The image encoder's blocks; None where it is a ResNet."""
+        return None if self.resnet else self.image_passing
+
+    @property
+    def image_backward(self) -> int:
+        """Operations of a gradient to modules beside the image encoder's MLPs, of one image; the
+        first block needs none for itself."""
+        body = self.image_blocks
+        return 0 if body is None else body.backward(False) * (body.depth - 1) // body.depth
 
     @property
     def parameters(self) -> int:
@@ -169,6 +186,7 @@ CLIPS: dict[str, Clip] = {
         text=Transformer(64, 2, 40),
         vocabulary=98,
         context=40,
+        resnet=True,
     ),
 }
 #: width and depth by timm's word for the size

@@ -54,6 +54,10 @@ NAMES = {
     "vit_parameters": "its parameters",
     "clip_dim": "width d of CLIP's common space",
     "text_width": "width of CLIP's text encoder",
+    "text_depth": "its blocks",
+    "clip_width": "width of CLIP's image encoder; 0 where it is no transformer",
+    "clip_depth": "its blocks; 0 likewise",
+    "clip_tokens": "its tokens of an image; 0 likewise",
     "em": f"operations of a mixture's fit, per feature, dimension and component ({EM})",
 }
 
@@ -139,8 +143,11 @@ class Phase(_Part):
     batch: Expression = 128
     vit: list[VitPass] = []
     clip: Expression = Field(default=0, description="passes through CLIP's image encoder")
+    clip_gradient: bool = Field(default=False, description="modules learn in the image encoder")
     texts: Expression = Field(default=0, description="texts a batch, through CLIP's text encoder")
-    text_tokens: Expression = Field(default=0, description="of each, beside X, the name, the dot")
+    text: str = Field(default="X {}.", description="the text; {} is the class's name")
+    text_tokens: Expression = Field(default=0, description="of each, beside those of `text`")
+    text_operations: Expression = Field(default=0, description="other products, a text's token")
     text_gradient: bool = Field(default=True, description="contexts learn through the text encoder")
     operations: Expression = Field(default=0, description="other matrix products, an item")
     kernels: Expression = Field(default=20, description="device calls a batch outside networks")

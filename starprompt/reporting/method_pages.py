@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from starprompt.config.methods import (
-    METHODS,
     MethodSpec,
     learner_class,
     lineage,
@@ -19,11 +18,9 @@ from starprompt.config.methods import (
 from starprompt.config.tuned import kept_search
 from starprompt.data.registry import list_datasets, load_dataset_spec
 from starprompt.errors import UserError
-from starprompt.files import read_yaml, write_text
-from starprompt.shipped.find import find
+from starprompt.files import write_text
 
 DOCS = Path("docs")
-PLANNED = METHODS.with_name("planned") / "methods.yaml"
 #: the groups in the page's order
 GROUPS = {
     "starprompt": "STAR-Prompt",
@@ -57,7 +54,6 @@ def bibliography() -> str:
     """
     datasets = [load_dataset_spec(name) for name in list_datasets()]
     texts = [load_method(name).citation for name in list_methods()]
-    texts += [str(spec.get("citation", "")) for spec in read_yaml(find(PLANNED)).values()]
     texts += [spec.citation for spec in datasets]
     entries: dict[str, str] = {}
     for text in texts:
@@ -86,11 +82,6 @@ def methods_page() -> str:
         if own:
             parts.append(f"## {heading}")
             parts += [_variant(s) if _parent(s) else _section(s) for s in sorted(own, key=_order)]
-    parts.append("## Not here yet")
-    parts += [
-        f"**{spec['title']}** (`{name}`). {spec['description']} {_cited(spec['citation'])}"
-        for name, spec in read_yaml(find(PLANNED)).items()
-    ]
     return "\n\n".join(parts) + "\n"
 
 

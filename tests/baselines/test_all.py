@@ -29,8 +29,10 @@ from baselines.l2p import L2P
 from baselines.lae import LAE
 from baselines.linear_probe import LinearProbe
 from baselines.lwf import LwF
+from baselines.moe_adapters import MoEAdapters
 from baselines.ncm import NCM
 from baselines.ranpac import RanPAC
+from baselines.rapf import RAPF
 from baselines.slca import SLCA
 from baselines.tuna import Tuna
 from starprompt.backbones.clip import load_clip
@@ -167,6 +169,17 @@ CASES = {
             whole("generators.0."),
             whole("generators.1."),
         ],
+    ),
+    "moe-adapters": Case(
+        MoEAdapters,
+        {**QUICK, "warmup": 4, "lr": 0.01, "bottleneck": 4},
+        [whole("experts."), rows("texts", 0, 2)],
+    ),
+    "rapf": Case(
+        RAPF,
+        {**QUICK, "lr": 0.01, "milestones": (3,), "threshold": 0.6},
+        [whole("adapter.")],
+        [rows("gaussians.means gaussians.covariances", 0, 2)],
     ),
     "ncm": Case(NCM, {}, [], [rows("means", 0, 2)]),
     "ranpac": Case(
@@ -350,6 +363,7 @@ def test_counts_what_it_trains_and_keeps(name: str, stream: TaskStream) -> None:
         "ease",
         "tuna",
         "cgil",
+        "rapf",
     )
     assert (counts["stored"] > 0) == name.startswith((*keeps, "clip-zero-shot"))
 

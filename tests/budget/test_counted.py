@@ -159,6 +159,8 @@ STEPPING = [
     "inflora",
     "lae",
     "hide-prompt",
+    "moe-adapters",
+    "rapf",
     "starprompt-first-stage",
     "starprompt",
     "starprompt-clean-query",
@@ -174,6 +176,8 @@ def test_a_step_costs_what_the_forecast_says(name: str, stream: TaskStream, keys
         batch["replay_batch_size"] = 16
     if name == "lae":
         batch["freeze_epochs"] = 0
+    if name == "rapf":
+        batch["threshold"] = 0  # no neighbours, of which the forecast assumes a number
     spec = spec_with(name, **batch)
     learner = make(learner_class(spec), stream, keys, **spec.resolve("digits"))
     learn(learner, stream.tasks[0])

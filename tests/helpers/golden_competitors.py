@@ -22,6 +22,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from starprompt.backbones.clip import FrozenClip
+from starprompt.backbones.preprocess import ChannelStatistics
 from starprompt.continual.learner import Learner, Setting
 from starprompt.data.batch import Batch, Normalisation, StreamInfo
 from starprompt.data.stream import Task
@@ -99,13 +100,23 @@ class Golden:
         return vit.eval()
 
     def clip(self) -> FrozenClip:
-        """A CLIP with the golden text tower, an image tower that nobody asks, and the golden ids
-        of the texts that learners make."""
+        """A CLIP with the golden text encoder, the golden image encoder or an unused one, and
+        the golden ids of the texts that learners make. It sees images as they are."""
         state = self.under("clip.")
         context, width = state["positional_embedding"].shape
+        vision = CLIPVisionCfg(layers=1, width=64, head_width=64, patch_size=8, image_size=8)
+        if "visual.conv1.weight" in state:
+            own, _, patch, _ = state["visual.conv1.weight"].shape
+            vision = CLIPVisionCfg(
+                layers=self.hp["layers"],
+                width=own,
+                head_width=own // self.hp["heads"],
+                patch_size=patch,
+                image_size=self.net["img"],
+            )
         model = CLIP(
             embed_dim=state["text_projection"].shape[1],
-            vision_cfg=CLIPVisionCfg(layers=1, width=64, head_width=64, patch_size=8, image_size=8),
+            vision_cfg=vision,
             text_cfg=CLIPTextCfg(
                 context_length=context,
                 vocab_size=len(state["token_embedding.weight"]),
@@ -118,10 +129,16 @@ class Golden:
         missing, unexpected = model.load_state_dict(state, strict=False)
         assert not unexpected
         assert all(name.startswith("visual.") for name in missing)
-        ids = {f"X {n}.": x for n, x in zip(self.hp["names"], self.t["token_ids"], strict=True)}
+        ids = {}
+        if "token_ids" in self.t:
+            named = zip(self.hp["names"], self.t["token_ids"], strict=True)
+            ids = {f"X {name}.": x for name, x in named}
         if "token_ids.photo" in self.t:
             photos = zip(self.hp["names"], self.t["token_ids.photo"], strict=True)
             ids |= {f"a photo of a {name}": x for name, x in photos}
+        if "token_ids.bad_photo" in self.t:
+            photos = zip(self.hp["names"], self.t["token_ids.bad_photo"], strict=True)
+            ids |= {f"a bad photo of a {name}.": x for name, x in photos}
         if "token_ids.no_name" in self.t:
             ids["x."] = self.t["token_ids.no_name"][0]
 
@@ -129,9 +146,10 @@ class Golden:
             rows = torch.stack([ids[text] for text in texts])
             return nn.functional.pad(rows, (0, context_length - rows.shape[1]))
 
-        return FrozenClip(model, tokenizer)
+        as_they_are = ChannelStatistics((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        return FrozenClip(model, tokenizer, statistics=as_they_are)
 
-    def learner(self, kind: type[Learner], *, vit: Any = None, **hp: Any) -> Any:
+    def learner(self, kind: type[Learner], *, vit: Any = None, clip: Any = None, **hp: Any) -> Any:
         """``kind`` on the golden nets, which see images as they are."""
         names = self.hp.get("names") or [f"class {c}" for c in range(self.ends[-1])]
         setting = Setting(
@@ -145,7 +163,7 @@ class Golden:
             device=torch.device("cpu"),
             seed=0,
             vit=vit or self.vit,
-            clip=self.clip,
+            clip=clip or self.clip,
             vit_normalisation=lambda images: images,
         )
         return kind(kind.Hyperparameters(**hp), setting)
