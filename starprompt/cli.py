@@ -89,6 +89,27 @@ def demo_command(
     sys.exit(status)
 
 
+@app.command("doctor")
+def doctor_command(
+    config: ConfigOption = Path("config/demo.yaml"),
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Look at this machine with an experiment's eyes: a line per need, with what to do.
+
+    Exit status 1 where the experiment cannot run like this.
+    """
+    from starprompt.doctor import checks
+
+    found = []
+    for finding in checks.examine(load_config(config)):
+        found.append(finding)
+        if not as_json:
+            typer.echo(checks.as_text(finding))
+    if as_json:
+        typer.echo(checks.as_json(found))
+    sys.exit(any(finding.state == "wrong" for finding in found))
+
+
 @app.command("check")
 def check_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
     """Check a configuration and all that it names: data sets, methods, hyperparameters."""

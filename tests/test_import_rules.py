@@ -79,6 +79,15 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "starprompt.grid",
         "paper_figures",
     ),
+    "starprompt.doctor": (
+        *BASE,
+        "starprompt.machine",
+        "starprompt.data",
+        "starprompt.backbones",
+        "starprompt.config",
+        "starprompt.budget",
+        "starprompt.grid",
+    ),
     "starprompt.cli": ("starprompt", "paper_figures"),
 }
 #: Folders that import no heavy library when they are imported, so that `--help` and Snakemake,
@@ -86,6 +95,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 LIGHT_FOLDERS = (
     "starprompt.budget",
     "starprompt.config",
+    "starprompt.doctor",
     "starprompt.grid",
     "starprompt.record",
     "starprompt.reporting",

@@ -24,12 +24,13 @@ def listing(root: Path, folder: Path = DATASETS_FOLDER) -> str:
     for name in list_datasets(folder):
         spec = load_dataset_spec(name, folder)
         rows.append(
-            (name, spec.title, spec.classes or "", spec.task_count or "", _state(spec, root))
+            (name, spec.title, spec.classes or "", spec.task_count or "", state(spec, root))
         )
     return tabulate(rows, headers=["data set", "title", "classes", "tasks", "state"])
 
 
-def _state(spec: DatasetSpec, root: Path) -> str:
+def state(spec: DatasetSpec, root: Path) -> str:
+    """Whether a data set is prepared, fetched, or neither."""
     from starprompt.data.download import available_source, local_folder
     from starprompt.data.prepare import is_current
 
