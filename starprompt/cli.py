@@ -18,6 +18,7 @@ from starprompt.data.cli import app as data_app
 from starprompt.errors import TerminatedError, UserError, unknown_name
 from starprompt.grid.records_cli import app as records_app
 from starprompt.machine import numerics
+from starprompt.training.skeletons.cli import app as new_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,6 +27,7 @@ app = typer.Typer(
     help="Reproduce the tables of prompt-based continual learning.",
 )
 app.add_typer(data_app, name="data", help="Data sets: list, download, prepare, verify, show.")
+app.add_typer(new_app, name="new", help="Write a method or a data set to begin with.")
 app.add_typer(records_app, name="records", help="Finished runs: export, import, compare, verify.")
 app.add_typer(weights_app, name="weights", help="Backbone weights: where, verify, download, make.")
 
@@ -111,8 +113,27 @@ def doctor_command(
 
 
 @app.command("check")
-def check_command(config: ConfigOption = Path("config/demo.yaml")) -> None:
-    """Check a configuration and all that it names: data sets, methods, hyperparameters."""
+def check_command(
+    config: ConfigOption = Path("config/demo.yaml"),
+    method: Annotated[
+        str | None,
+        typer.Option(help="Judge this method's contract instead: two tiny tasks, seconds."),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A hyperparameter for that, as NAME=VALUE; repeat it."),
+    ] = None,
+) -> None:
+    """Check a configuration and all that it names: data sets, methods, hyperparameters.
+
+    With --method, learn two tiny tasks and say of each demand on a method whether it is kept.
+    """
+    if method is not None:
+        from starprompt.training.check_method import lines
+
+        for line in lines(method, changes or ()):
+            typer.echo(line)
+        return
     from starprompt.training.run import check
 
     experiment = load_config(config)

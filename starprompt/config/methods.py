@@ -149,11 +149,15 @@ def with_keys(methods: Sequence[str], load: Callable[[str], MethodSpec] = load_m
 def learner_class(spec: MethodSpec) -> Any:
     """Import the class that a method names (heavy: imports torch).
 
+    Modules in the working folder are found, after those that are installed.
+
     Raises :class:`UserError` where the module cannot be imported, or the class is no learner or
     lacks what every learner must have.
     """
     where = f"{described_in(spec.name)}: learner: "
     module, name = spec.learner.split(":")
+    if (here := str(Path.cwd())) not in sys.path:  # the console script's path does not have it
+        sys.path.append(here)
     try:
         found = getattr(import_module(module), name)
     except AttributeError as error:

@@ -26,6 +26,9 @@ from starprompt.data.batch import Batch, StreamInfo
 from starprompt.data.stream import Task
 from starprompt.machine.memory import MemoryNeed, MicroBatch, need_of_modules
 
+#: what ``parameter_counts`` may name
+COUNTS = ("trained", "stored", "samples")
+
 
 class BaseHyperparameters(BaseModel):
     """Base of every method's hyperparameters: typed, immutable, unknown keys refused."""
@@ -196,6 +199,14 @@ class Learner(ABC):
     @abstractmethod
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take up a state that ``state_dict`` gave at the end of a task."""
+
+    def settled(self) -> dict[str, Tensor]:
+        """By name, what later tasks leave as it is, where the method promises that.
+
+        A tensor that is given after one task is given after the next one too and may have grown
+        by then; its earlier part must be the same. ``starprompt check --method`` holds it.
+        """
+        return {}
 
     def diagnostics(self, task: Task) -> dict[str, Tensor]:
         """What analyses ask of the method as it is after ``task``, beyond its predictions.

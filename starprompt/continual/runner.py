@@ -28,7 +28,7 @@ from starprompt.continual.checkpoint import TaskOutcome, WorkFolder
 from starprompt.continual.evaluation import Evaluation, evaluate
 from starprompt.continual.flops import forward_operations
 from starprompt.continual.header import RunHeader
-from starprompt.continual.learner import Learner
+from starprompt.continual.learner import COUNTS, Learner
 from starprompt.continual.prediction_files import PREDICTION_SCHEMA, SELECTION_SCHEMA, merge_parts
 from starprompt.continual.seeding import seed_everything
 from starprompt.continual.task_loop import Loop, learn_task
@@ -148,8 +148,13 @@ def _learn_all(
         times.evaluate = time.perf_counter() - started
         peak_memory = devices.peak_memory_bytes(device)
         state = learner.state_dict()
+        if not state:
+            raise UserError(
+                f"{where}: state_dict gave nothing, so that the run could not be resumed; return "
+                "all that training changes, as tensors by name."
+            )
         diagnostics = evaluation.features | learner.diagnostics(task)
-        parameters = dict(learner.parameter_counts())
+        parameters = _counts(learner, where)
         if task is stream.tasks[-1]:
             parameters["operations"] = forward_operations(learner, stream.test_tasks[0])
         signatures = watch.after_task(task, evaluation, diagnostics, state) if watch else {}
@@ -165,6 +170,16 @@ def _learn_all(
         )
         work.save(outcome, state, evaluation, diagnostics)
         _log(where, outcome)
+
+
+def _counts(learner: Learner, where: str) -> dict[str, int]:
+    """What ``parameter_counts`` gives. Raises :class:`UserError` for a name that is not known."""
+    counts = dict(learner.parameter_counts())
+    if unknown := sorted(map(str, counts.keys() - set(COUNTS))):
+        raise UserError(
+            f"{where}: parameter_counts gave {unknown[0]!r}; it may give {', '.join(COUNTS)}."
+        )
+    return counts
 
 
 def plan_memory(learner: Learner, device: torch.device, where: str) -> dict[str, int]:

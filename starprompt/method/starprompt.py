@@ -181,6 +181,15 @@ class StarPrompt(Learner):
 
     # --- checkpoints
 
+    def settled(self) -> dict[str, Tensor]:
+        """Prompts and query weights (layers, C, ...) of the classes seen: later tasks have none of
+        their gradient."""
+        seen = self.seen
+        return {
+            "prompts": self.pool.prompts[:, :seen],
+            "query_weights": self.pool.query_weights[:, :seen],
+        }
+
     def state_dict(self) -> dict[str, Tensor]:
         state = {"prompts": self.pool.prompts, "query_weights": self.pool.query_weights}
         state |= module_state(self.head, "head.")

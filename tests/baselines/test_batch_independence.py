@@ -7,20 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
 from starprompt.config.methods import learner_class, list_methods, load_method
 from starprompt.continual.learner import Learner
-from starprompt.data.batch import Batch
 from starprompt.data.stream import TaskStream
-from tests.helpers.small_stream import learn, make, small_stream
+from starprompt.training.contract import refuse_batch_dependence
+from tests.helpers.small_stream import images_of, learn, make, small_stream
 
 #: hyperparameters that make learning short; predictions depend on a batch as little after it
 SHORT = {"projections": 200, "vae_hidden": 16, "vae_latent": 4}
-#: images at a time; 24 are tested
-SIZES = (1, 2, 64)
 
 
 @pytest.fixture(scope="module")
@@ -61,32 +57,6 @@ def keys_of(stream: TaskStream, tmp_path_factory: pytest.TempPathFactory) -> dic
     return Folders()
 
 
-def images_of(learner: Learner, stream: TaskStream) -> Batch:
-    """All test images of the first two tasks as one batch."""
-    first, second = (
-        next(iter(test.batches(64, inputs=learner.test_inputs))) for test in stream.test_tasks[:2]
-    )
-
-    def together(name: str) -> Tensor | None:
-        a, b = getattr(first, name), getattr(second, name)
-        return None if a is None else torch.cat([a, b])
-
-    return Batch(*(together(name) for name in ("ids", "labels", "images", "clip", "query")))  # type: ignore[arg-type]
-
-
-def answers(learner: Learner, batch: Batch, order: Tensor, size: int) -> Tensor:
-    """Logits of the batch's images, asked for in this order and so many at a time."""
-
-    def rows(field: Tensor | None, of: Tensor) -> Tensor | None:
-        return None if field is None else field[of]
-
-    logits = []
-    for of in order.split(size):
-        fields = (batch.ids, batch.labels, batch.images, batch.clip, batch.query)
-        logits.append(learner.predict(Batch(*(rows(field, of) for field in fields))))  # type: ignore[arg-type]
-    return torch.cat(logits)[order.argsort()]
-
-
 def votes(name: str) -> bool:
     return bool(load_method(name).resolve("digits").get("batch_vote", False))
 
@@ -103,12 +73,4 @@ def test_an_answer_depends_on_neither_batch_size_nor_order(
 ) -> None:
     source = load_method(name).keys
     learner = learned(name, stream, None if source is None else keys_of[source])
-    batch = images_of(learner, stream)
-    in_order = torch.arange(len(batch))
-    expected = answers(learner, batch, in_order, max(SIZES))
-    scale = float(expected[expected.isfinite()].abs().max())
-    shuffled = torch.randperm(len(batch), generator=torch.Generator().manual_seed(0))
-    for order, size in [*((in_order, size) for size in SIZES), (shuffled, 5), (shuffled, 64)]:
-        found = answers(learner, batch, order, size)
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * max(1.0, scale))
-        assert torch.equal(found.argmax(dim=1), expected.argmax(dim=1))
+    refuse_batch_dependence(learner, images_of(learner, stream, 0, 1))

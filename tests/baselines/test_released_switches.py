@@ -14,7 +14,8 @@ from baselines.l2p import L2P
 from starprompt.backbones.prompt_pools import voted
 from starprompt.continual.evaluation import evaluate
 from starprompt.data.stream import TaskStream
-from tests.helpers.small_stream import check_stopping_within, learn, make, small_stream
+from starprompt.training.contract import judge, refuse_broken
+from tests.helpers.small_stream import learn, make, small_stream
 
 ATTRICLIP: dict[str, Any] = {"epochs": 2, "batch_size": 16, "lr": 0.05, "tokens": 3}
 
@@ -104,15 +105,9 @@ def test_attriclips_text_tower_learns_within_a_task_alone(stream: TaskStream) ->
 
 
 def test_attriclips_tuned_tower_is_taken_up_again(stream: TaskStream) -> None:
-    straight = make(AttriCLIP, stream, **ATTRICLIP, tune_text_tower=True)
-    learn(straight, stream.tasks[0])
-    state = {name: x.clone() for name, x in straight.state_dict().items()}
-    resumed = make(AttriCLIP, stream, **ATTRICLIP, tune_text_tower=True)
-    resumed.load_state_dict(state)
-    (batch,) = stream.test_tasks[0].batches(64, inputs=("features",))
-    assert torch.equal(resumed.predict(batch), straight.predict(batch))
-    check_stopping_within(
-        lambda: make(AttriCLIP, stream, **ATTRICLIP, tune_text_tower=True), *stream.tasks[:2]
+    resumes = ("resumes between tasks", "resumes inside a task")
+    refuse_broken(
+        judge(lambda: make(AttriCLIP, stream, **ATTRICLIP, tune_text_tower=True), stream, resumes)
     )
 
 
