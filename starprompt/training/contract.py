@@ -224,7 +224,7 @@ def _learns(trial: Trial) -> str:
         )
     if steps and not ended < MOST_RISE * begun:
         raise BrokenError(shown, "see what the loss sums up; lower the learning rate")
-    right, images = (sum(each[i] for each in trial.right) for i in (0, 1))
+    right, images = sum(each[0] for each in trial.right), sum(each[1] for each in trial.right)
     expected = sum(count * chance for _, count, chance in trial.right) / images
     if binomtest(right, images, expected, alternative="greater").pvalue >= SURE:
         raise BrokenError(shown, "see that predict reads what was learned; try other rates (--set)")
