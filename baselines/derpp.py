@@ -93,7 +93,7 @@ class DERpp(Learner):
         return images, {name: kept[name].to(images.device) for name in ("labels", "logits")}
 
     def offer(self, batch: Batch, logits: Tensor) -> None:
-        """Let the reservoir take what it will of the batch, as it was before augmentation."""
+        """Offer the batch to the reservoir, as it was before augmentation."""
         places = self.buffer.places(batch.labels)
         taken = (places >= 0).nonzero()[:, 0]
         if not len(taken):

@@ -21,7 +21,7 @@ class NCM(Learner):
     """Cosine to the means of the classes seen; nothing is trained."""
 
     class Hyperparameters(BaseHyperparameters):
-        """None that matters."""
+        """The batch size does not change the result."""
 
         batch_size: int = Field(default=128, ge=1)
 

@@ -96,7 +96,7 @@ def doctor_command(
     config: ConfigOption = Path("config/demo.yaml"),
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """Look at this machine with an experiment's eyes: a line per need, with what to do.
+    """Check what an experiment needs of this machine: a line per need, with what to do.
 
     Exit status 1 where the experiment cannot run like this.
     """
@@ -320,7 +320,7 @@ def noise_command(
     threads: ThreadsOption = None,
     gpu: GpuOption = None,
 ) -> None:
-    """Repeat runs, rounding otherwise: how far that moves each method, beside how far seeds do."""
+    """Repeat runs with other rounding: each method's spread, beside that over seeds."""
     experiment = _loaded(config, threads, gpu)
     _settle(experiment, f"noise of {experiment.name}")
     from starprompt.training.noise import measure_noise

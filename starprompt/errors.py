@@ -29,7 +29,7 @@ def reason(error: BaseException) -> str:
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that nothing answers to, with the names that come near it."""
+    """The error for an unknown name, with the names that are similar."""
     known = sorted(known)
     near = get_close_matches(name, known, n=3, cutoff=0.5)
     if near:

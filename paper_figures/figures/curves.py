@@ -1,4 +1,4 @@
-"""Accuracy over the stream: curves of the average so far, and each task's fate."""
+"""Accuracy over the stream: the average after each task, and each task's own over time."""
 
 from collections.abc import Sequence
 

@@ -6,7 +6,7 @@ from paper_figures.collect import Results
 from paper_figures.style import WIDTH, panels, sentence
 from paper_figures.tables.published import published_frame
 
-#: whose word a number is: marker and colour
+#: marker and colour by the kind of source
 _LOOKS = {
     "authors": ("D", "#0072B2"),
     "paper": ("s", "#0072B2"),

@@ -137,7 +137,7 @@ def _rivals(plan: Plan, frame: pd.DataFrame) -> list[MethodRow]:
 
 
 def _ranking(plan: Plan, frame: pd.DataFrame, runs: pd.DataFrame) -> str:
-    """Who is best, and whether the bounds bound."""
+    """Which method is best, and whether the bounds hold."""
     mean = frame.groupby("method")["accuracy"].mean()
     rivals = _rivals(plan, frame)
     if not rivals:
@@ -204,7 +204,7 @@ def _errors(plan: Plan, frame: pd.DataFrame) -> str:
 
 
 def _choices(plan: Plan, frame: pd.DataFrame) -> str:
-    """Which methods' tasks choose prompts of their own, and which all the same."""
+    """Which methods choose other prompts for each task, and which the same for all."""
     chosen = measured(plan, frame)
     if not chosen:
         return "No method here selects prompts."

@@ -23,7 +23,7 @@ def curves_svg(record: RunRecord) -> str:
 
 
 def _plot(title: str, below: str, values: Sequence[float], low: float, high: float) -> str:
-    """A line over 1 ... n; all text is ours, all else numbers."""
+    """A line over 1 ... n; nothing in it comes from data but numbers."""
     step = (WIDTH - EDGE - 8) / max(1, len(values) - 1)
     height = HEIGHT - 2 * 22
     span = (high - low) or 1.0

@@ -22,7 +22,7 @@ def run_row(run: RunFiles) -> dict[str, float | int | None]:
 
 
 def convergence(run: RunFiles) -> pd.DataFrame:
-    """Means over each epoch's batches: task, epoch (from 1), loss, and where the method tells it,
+    """Means over each epoch's batches: task, epoch (from 1), loss, and where the method reports it,
     accuracy (percent right among the task's own classes, on augmented images, while learning)."""
     rows = [
         {

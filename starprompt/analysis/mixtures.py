@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: numbers of Gaussians that are tried
 COMPONENTS = (1, 2, 3, 5, 10, 20)
-#: samples that a component must have on average, lest the likelihood be of single points
+#: samples that a component must have on average, so that none fits single points
 SAMPLES_A_COMPONENT = 3
 
 

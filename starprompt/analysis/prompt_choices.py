@@ -64,7 +64,7 @@ def with_tasks(rows: pd.DataFrame, task_of_class: Sequence[int]) -> pd.DataFrame
     home = _most_devoted(shared[shared["after_task"] == shared["after_task"].max()])
     home.update(_most_devoted(shared[shared["after_task"] == shared["true_task"]]))
     keys = zip(shared["layer"], shared["prompt"], strict=True)
-    # A prompt chosen only in between has no home and shows in no figure.
+    # Chosen neither right after an image's own task nor at the end: of no task.
     rows.loc[shared.index, "prompt_task"] = [home.get(key, -1) for key in keys]
     return rows
 

@@ -56,7 +56,7 @@ class RunFiles:
 
     @cached_property
     def mixtures(self) -> Mixtures | None:
-        """The mixtures of all classes in the checkpoint; None for a method that remembers none."""
+        """The mixtures of all classes in the checkpoint; None for a method that stores none."""
         with self._opened(CHECKPOINT) as file:
             if "mixtures.weights" not in file.keys():  # noqa: SIM118 - not a mapping
                 return None

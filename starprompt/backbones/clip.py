@@ -55,7 +55,7 @@ class PromptTokens:
 
 
 class FrozenClip(nn.Module):
-    """An open_clip CLIP whose parameters never learn and whose mode never leaves evaluation.
+    """An open_clip CLIP whose parameters never learn and that stays in evaluation mode.
 
     Args:
         model: ``open_clip.CLIP`` with a causal text encoder.

@@ -16,7 +16,7 @@ VOCABULARY, CONTEXT = 49408, 77
 
 
 class UnknownCostError(UserError):
-    """A backbone that these tables do not know: the run may be fine, its cost is unknown."""
+    """A backbone that these tables do not know: the run may work, its cost is unknown."""
 
 
 @dataclass(frozen=True)

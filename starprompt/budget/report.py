@@ -209,7 +209,7 @@ def aligned(rows: Iterable[Sequence[str]], rule: Sequence[int] = ()) -> list[str
 
 
 def _number(value: float) -> str:
-    """Three digits that say something."""
+    """A number to three significant digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 

@@ -27,7 +27,7 @@ Kind = Literal[
     "rerun",
     "secondary",
 ]
-#: whose word a number is, the nearest to the authors first
+#: kinds of sources, the nearest to the authors first
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Metric = Literal["final_average_accuracy", "average_incremental_accuracy", "forgetting"]
 

@@ -90,7 +90,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Answer:
-    """What a learner says to N test images, on the CPU: (N,) each, selection (N, L), features
+    """A learner's answers to N test images, on the CPU: (N,) each, selection (N, L), features
     (N, D) of all images together alone."""
 
     ids: Tensor

@@ -55,7 +55,7 @@ logger = logging.getLogger(__name__)
 
 
 class Watch(Protocol):
-    """Looks on while a run learns and says in numbers whether it goes wrong."""
+    """Measures, after each task, whether a run shows failure modes."""
 
     def after_task(
         self,
@@ -102,7 +102,7 @@ def run(
         done = _finished(folder, fingerprint, header, device)
         if done is not None:
             logger.info("%s: already finished", header.where)
-            shutil.rmtree(folder / "work", ignore_errors=True)  # killed just before this
+            shutil.rmtree(folder / "work", ignore_errors=True)  # an attempt was killed before this
             return done
         _clear(folder)
         work = WorkFolder(folder / "work", fingerprint)
@@ -278,7 +278,7 @@ def _clear(folder: Path) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold the run's lock; it falls with the process that holds it, however that one ends."""
+    """Hold the run's lock; the system releases it when the process ends in any way."""
     lock = FileLock(folder / run_lock.LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)

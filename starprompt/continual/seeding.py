@@ -1,4 +1,4 @@
-"""Seeds: every random number of a run follows from the run's seed and from where in it we are.
+"""Seeds: every random number of a run follows from the run's seed and the place in the run.
 
 Generators are seeded again at the beginning of every task, never carried over from the task before:
 that is why a run resumed at task t draws the numbers that an undisturbed one would have drawn. A
@@ -54,7 +54,7 @@ def generators_state(device: torch.device) -> dict[str, Tensor]:
 
 
 def restore_generators(state: Mapping[str, Tensor], device: torch.device) -> None:
-    """Put the global generators where :func:`generators_state` found them."""
+    """Restore the global generators to what :func:`generators_state` gave."""
     gauss = state["python.gauss"].tolist()
     random.setstate((3, tuple(state["python.words"].tolist()), gauss[0] if gauss else None))
     place, has_gauss = state["numpy.place"].tolist()

@@ -2,7 +2,7 @@
 
 In a run's folder it is ``work/under-way/``: ``place.json`` says how far the task has come, and
 ``state.safetensors`` holds what its steps have changed and the generators' states. It belongs to
-the task after the last finished one and falls when that task is finished.
+the task after the last finished one and is removed when that task is finished.
 """
 
 import json

@@ -59,7 +59,7 @@ def learn_task(
 
 
 def _take_up(learner: Learner, task: Task, where: str, loop: Loop) -> Place:
-    """Where the task begins: where it was kept, with all that its steps had changed."""
+    """Where the task begins: at its checkpoint, restored, if there is one."""
     place = task_checkpoint.kept_place(loop.work.path, task.index, loop.work.fingerprint)
     if place is None:
         return Place(task=task.index)
@@ -77,7 +77,7 @@ def _take_up(learner: Learner, task: Task, where: str, loop: Loop) -> Place:
 def _take_steps(
     learner: Learner, task: Task, place: Place, where: str, loop: Loop, started: float
 ) -> Place:
-    """All steps of a task from ``place`` on; where that ends. ``started``: the clock's begin."""
+    """Take all steps of a task from ``place`` on; the place after them. ``started``: clock, s."""
     batches_an_epoch = -(-len(task.train) // learner.batch_size)
     earlier = place.seconds
     clock = kept = started
@@ -122,12 +122,12 @@ def _take_steps(
         clock = time.perf_counter()
         place.seconds = earlier + clock - started
         if loop.termination.asked or clock - kept > task_checkpoint.KEEP_EVERY / 10:
-            _keep(learner, place, where, loop)  # what comes now can't be stopped within
+            _keep(learner, place, where, loop)  # a task's end cannot be interrupted
     return place
 
 
 def _keep(learner: Learner, place: Place, where: str, loop: Loop) -> None:
-    """Keep the task where it is; end the run if that was asked for."""
+    """Save the task at this step; end the run if a signal asked for it."""
     state = learner.task_state()
     if state is not None:
         generators = generators_state(loop.device)

@@ -61,7 +61,7 @@ def decode(raw: Raw, upright: bool = False) -> NDArray[np.uint8]:
 
 
 def _read(path: Path) -> bytes:
-    """The bytes of an image file, which must be a regular file of a size that an image may have."""
+    """The bytes of an image file: a regular file, no larger than an image may be."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):

@@ -325,7 +325,7 @@ def _mapping(values: list[Any]) -> dict[Any, Any]:
 
 
 class _Bounded:
-    """A file that gives no more than it has: a length that lies must not claim memory."""
+    """A file that never reads more than it holds, so that a false length takes no memory."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file = file

@@ -1,4 +1,4 @@
-"""The right call of the workflow for the machine one stands on: `starprompt submit`.
+"""The right call of the workflow for this machine: `starprompt submit`.
 
 On a cluster, where ``sinfo`` answers, jobs go to SLURM through ``workflow/profiles/slurm``, with
 partitions and GPU types as ``sinfo`` lists them; elsewhere they run here, as many at a time as
@@ -32,7 +32,7 @@ _MODEL = re.compile(r"[a-zA-Z0-9_.]+")
 
 @dataclass(frozen=True)
 class Call:
-    """A call of the workflow, and what a person should know of the choice."""
+    """A call of the workflow, and notes on the choice."""
 
     arguments: list[str]
     about: list[str]
@@ -43,7 +43,7 @@ class Call:
 
 @dataclass(frozen=True)
 class SubmitOptions:
-    """What the user chose on the command line; None: to be found out. ``more``: as it is."""
+    """What the user chose on the command line; None: to be determined. ``more``: passed on."""
 
     partition: str | None = None
     account: str | None = None

@@ -157,7 +157,7 @@ def leases_folder(environ: Mapping[str, str] = os.environ) -> Path:
     return folder
 
 
-# --- who has them -------------------------------------------------------------------------------
+# --- who holds a device
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ class Ledger:
         return ticket, lock
 
     def _granted(self, ticket: Path, wish: Wish) -> tuple[list[str], int]:
-        """The devices that are ours now, fewer than wished for if we must wait; how many before us.
+        """The devices granted now, fewer than asked for while it waits; how many are before it.
 
         Earlier requests are served first, at least in the count. One who cannot be served yet keeps
         the devices that he will have soonest.
@@ -244,7 +244,7 @@ class Ledger:
         return _least_loaded(wish, loads), len(queue)
 
     def _waiting(self, ticket: Path) -> list[Wish]:
-        """What those before ``ticket`` wait for; the dead are taken out of the queue."""
+        """What those before ``ticket`` wait for; ended processes leave the queue."""
         options = []
         for path in sorted((self.folder / "queue").glob("*.lock")):
             if path == ticket:

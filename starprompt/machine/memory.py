@@ -131,7 +131,7 @@ def need_of_modules(modules: Iterable[nn.Module], view_bytes: int, batch: int) -
 
 
 def _encoders(module: Any) -> Iterator[Any]:
-    """The outermost modules that tell what an image takes."""
+    """The outermost modules that state the bytes that an image takes."""
     if hasattr(module, "activations"):
         yield module
         return
@@ -158,7 +158,7 @@ def available_bytes(device: torch.device) -> int:
 
 
 def gigabytes(count: int) -> str:
-    """As people read it: 3.2 GB, 41 MB."""
+    """Bytes for reading: 3.2 GB, 41 MB."""
     if count >= 999_500_000:
         return f"{count / 1e9:.1f} GB"
     return f"{count / 1e6:.0f} MB" if count >= 9_500_000 else f"{count / 1e6:.1f} MB"

@@ -1,4 +1,4 @@
-"""How the processor's kernels round: as it does best, or alike on every x86-64 processor.
+"""How the processor's kernels round: at full speed, or alike on every x86-64 processor.
 
     native    every library takes the fastest kernels that the processor has
     portable  every library takes the kernels of AVX2 and one thread, MKL those of its compatible

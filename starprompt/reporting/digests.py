@@ -1,4 +1,4 @@
-"""From an experiment's configuration to the digests of its runs, and back to who is right."""
+"""From an experiment's configuration to the digests of its runs, and their comparison."""
 
 from pathlib import Path
 

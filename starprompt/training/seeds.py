@@ -35,7 +35,7 @@ def run_all(
         try:
             record = run(config, cell)
         except TerminatedError:
-            raise  # the job is to end, not this run alone
+            raise  # a signal ends the whole job, not this run alone
         except Exception as error:
             if len(cells) == 1:
                 raise

@@ -51,7 +51,7 @@ DIGIT_SHARE = 0.35
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one network is trained: AdamW, a warm-up, then a cosine down to nothing."""
+    """How one network is trained: AdamW, a warm-up, then a cosine down to zero."""
 
     steps: int
     batch_size: int = 128

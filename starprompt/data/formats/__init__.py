@@ -32,7 +32,7 @@ class RawImages(Protocol):
         ...
 
     def name(self, row: int) -> str:
-        """What a person would call that image, for messages."""
+        """The image's name for messages."""
         ...
 
 
