@@ -1,8 +1,12 @@
 """The command line. Every step of the workflow is one of these commands and works without it."""
 
+if __name__ == "__main__":  # before the imports, which take a second
+    from starprompt.machine.termination import end_at_once_from_here_on
+
+    end_at_once_from_here_on()
+
 import logging
 import os
-import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +22,7 @@ from starprompt.data.cli import app as data_app
 from starprompt.errors import TerminatedError, UserError, unknown_name
 from starprompt.grid.records_cli import app as records_app
 from starprompt.machine import numerics
+from starprompt.machine.termination import ending_at_once, interruptible
 from starprompt.training.skeletons.cli import app as new_app
 
 app = typer.Typer(
@@ -447,7 +452,8 @@ def _settle(experiment: Config, what: str) -> None:
     for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB"):
         os.environ[f"{library}_NUM_THREADS"] = str(experiment.threads)
     numerics.settle(experiment.numerics)
-    import starprompt.training.run  # noqa: F401
+    with ending_at_once():
+        import starprompt.training.run  # noqa: F401
     from starprompt.machine.leases import lease
 
     lease(0 if experiment.device == "cpu" else experiment.gpu, experiment.runs_per_gpu, what)
@@ -461,13 +467,14 @@ def main() -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("root").setLevel(logging.INFO)
     try:
-        app()
+        with interruptible():
+            app()
     except UserError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         sys.exit(2)
     except TerminatedError as error:
         typer.secho(str(error), fg="yellow", err=True)
-        sys.exit(128 + signal.SIGTERM)
+        sys.exit(128 + error.number)
 
 
 if __name__ == "__main__":

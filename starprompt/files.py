@@ -8,13 +8,15 @@ import os
 import re
 import shutil
 import stat
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from uuid import uuid4
 
 import yaml
+from pydantic import AfterValidator, Field
 
 from starprompt.errors import UserError
 
@@ -174,6 +176,24 @@ def require_name(kind: str, name: object, where: object) -> None:
             f"{shown}: {_short(repr(name))} is no name for a {kind}; names have lower-case "
             "letters, digits and hyphens, begin with a letter or digit, and have at most 100."
         )
+
+
+def one_line(text: str) -> str:
+    """``text``; ValueError for what would break a line of a table.
+
+    That is control characters, line ends, lone surrogates, and blanks alone.
+    """
+    if bad := [letter for letter in text if unicodedata.category(letter) in _UNPRINTED]:
+        raise ValueError(f"it holds the character {bad[0]!r}, which no line of a table can show")
+    if not text.strip():
+        raise ValueError("it is empty")
+    return text
+
+
+#: control characters, surrogates, and separators of lines and paragraphs
+_UNPRINTED = {"Cc", "Cs", "Zl", "Zp"}
+#: a title, a class's name: one line that a table can show
+Line = Annotated[str, Field(max_length=300), AfterValidator(one_line)]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from functools import cache
 from itertools import pairwise
 from math import ceil, comb
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from starprompt.budget.networks import (
     FLOAT,
@@ -233,6 +233,9 @@ class _Machine:
         return base + (2 * weights if self.gpu else device_bytes)
 
 
+_Network = TypeVar("_Network", ViT, Clip)
+
+
 @dataclass
 class _Run:
     """One run as it is being counted."""
@@ -353,6 +356,15 @@ class _Run:
             total.operations[part] += count
         return items
 
+    def _used(self, network: _Network | None, name: str, phase: Phase) -> _Network:
+        """A network that a phase computes with; the method must name it under ``uses``."""
+        if network is None:
+            raise UserError(
+                f"{described_in(self.spec.name)}: cost: the phase {phase.name} computes with "
+                f"{name}, which is not named under `uses`; add it."
+            )
+        return network
+
     def _step(self, names: dict[str, Any]) -> float:
         """Operations of a whole batch's step in one task."""
         return sum(
@@ -368,28 +380,28 @@ class _Run:
         operations: dict[str, float] = defaultdict(float)
         kernels = evaluate(phase.kernels, names)
         for one in phase.vit:
-            assert self.vit is not None
+            vit = self._used(self.vit, "vit", phase)
             tokens, times = int(evaluate(one.tokens, names)), evaluate(one.times, names)
-            operations["vit/forward"] += items * times * self.vit.operations(tokens)
-            operations["vit/backward"] += items * times * self.vit.backward(one.kind, tokens)
-            blocks = self.vit.body.depth * times * (1 if one.kind == "forward" else 3)
+            operations["vit/forward"] += items * times * vit.operations(tokens)
+            operations["vit/backward"] += items * times * vit.backward(one.kind, tokens)
+            blocks = vit.body.depth * times * (1 if one.kind == "forward" else 3)
             kernels += KERNELS_A_BLOCK * blocks
         clip_passes, texts = evaluate(phase.clip, names), evaluate(phase.texts, names)
         if clip_passes:
-            assert self.clip is not None
-            backward = self.clip.image_backward if phase.clip_gradient else 0
-            once = self.clip.image_operations + backward
+            clip = self._used(self.clip, "clip", phase)
+            backward = clip.image_backward if phase.clip_gradient else 0
+            once = clip.image_operations + backward
             operations["clip/image"] += items * clip_passes * once
             each = KERNELS_A_BLOCK * (3 if phase.clip_gradient else 1)
-            kernels += each * self.clip.image_passing.depth * clip_passes
+            kernels += each * clip.image_passing.depth * clip_passes
         if texts:
-            assert self.clip is not None
+            clip = self._used(self.clip, "clip", phase)
             length = self.data.text_length(self.clip_name, int(texts), phase.text)
             tokens = round(length + evaluate(phase.text_tokens, names))
-            one_text = self.clip.text_operations(tokens, phase.text_gradient)
+            one_text = clip.text_operations(tokens, phase.text_gradient)
             beside = tokens * evaluate(phase.text_operations, names)
             operations["clip/text"] += steps * texts * (one_text + beside)
-            kernels += KERNELS_A_BLOCK * self.clip.text.depth * (3 if phase.text_gradient else 1)
+            kernels += KERNELS_A_BLOCK * clip.text.depth * (3 if phase.text_gradient else 1)
         operations["other"] += items * evaluate(phase.operations, names)
         return operations, kernels
 
@@ -417,12 +429,12 @@ class _Run:
         element = self.machine.element
         kept, passing = 0.0, 0.0
         for one in phase.vit:
-            assert self.vit is not None
-            tokens = self.vit.body.tokens + int(evaluate(one.tokens, names))
+            vit = self._used(self.vit, "vit", phase)
+            tokens = vit.body.tokens + int(evaluate(one.tokens, names))
             if one.kind != "forward":
-                each = self.vit.body.kept_bytes(one.kind == "trained", element, tokens)
+                each = vit.body.kept_bytes(one.kind == "trained", element, tokens)
                 kept += batch * evaluate(one.times, names) * each
-            passing = max(passing, batch * self.vit.body.passing_bytes(element, tokens))
+            passing = max(passing, batch * vit.body.passing_bytes(element, tokens))
         if self.clip is not None and evaluate(phase.clip, names):
             passing = max(passing, batch * self.clip.image_passing.passing_bytes(element))
             if phase.clip_gradient and self.clip.image_blocks is not None:

@@ -21,7 +21,7 @@ from pydantic import (
 from starprompt.config.methods import list_methods, load_method, strictly, variants_of
 from starprompt.config.thresholds import Thresholds
 from starprompt.errors import invalid_file, unknown_name
-from starprompt.files import NAME_PATTERN, read_yaml, require_name
+from starprompt.files import NAME_PATTERN, Line, read_yaml, require_name
 from starprompt.record.run_files import run_folder
 from starprompt.shipped.find import experiment_file, overlay
 
@@ -56,7 +56,7 @@ class Config(_Model):
     """An experiment: which methods on which data sets under which seeds, and on what."""
 
     name: str = Field(pattern=NAME_PATTERN)
-    title: str
+    title: Line
     datasets: list[str] = Field(min_length=1)
     methods: list[str] = Field(min_length=1)
     ablations: Annotated[

@@ -10,13 +10,14 @@ import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from starprompt.config.cost_facts import CostFacts
 from starprompt.config.descriptions import Description, read_catalogue
 from starprompt.errors import UserError, invalid_file, unknown_name
+from starprompt.files import Line, one_line
 
 METHODS = Path("config/methods")
 #: the base class of every learner; named, because importing it imports torch
@@ -48,9 +49,11 @@ class MethodSpec(_Model):
     """What a method is, whom to cite, and its hyperparameters with their sources."""
 
     name: str
-    title: str
+    title: Line
     learner: str = Field(pattern=r"^[\w.]+:\w+$", description="module:Class")
-    description: str = Field(description="one sentence, for docs and the tables' footnotes")
+    description: Annotated[str, AfterValidator(one_line)] = Field(
+        description="one sentence, for docs and the tables' footnotes"
+    )
     citation: str = Field(default="", description="BibTeX; empty for our own bounds")
     group: Literal["starprompt", "ablation", "prompt", "tuning", "clip", "feature", "bound"]
     ablates: str | None = Field(

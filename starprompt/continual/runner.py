@@ -8,7 +8,8 @@
 
 The runner knows no method. Seeds are set at construction and at the beginning of every task from
 (seed, task), so that a run resumed after a kill equals an undisturbed one bit for bit. Asked to end
-by SIGTERM it saves the unfinished task at the next step; a long task is kept every ten minutes.
+by SIGTERM or Ctrl-C it saves the unfinished task at the next step; a long task is kept every ten
+minutes.
 """
 
 import logging
@@ -95,7 +96,8 @@ def run(
     ``folder`` is waited for.
 
     Raises :class:`UserError` for a loss or logits that are not finite (naming task, epoch, step),
-    and when a file cannot be written; :class:`TerminatedError` on SIGTERM.
+    and when a file cannot be written; :class:`TerminatedError` on SIGTERM
+    and SIGINT.
     """
     fingerprint = fingerprint or header.fingerprint(device)
     with _alone(folder), listening(header.where) as termination:

@@ -18,7 +18,6 @@ from starprompt.continual.losses import LossWatch
 from starprompt.continual.seeding import generators_state, restore_generators
 from starprompt.continual.task_checkpoint import Place
 from starprompt.data.stream import Task
-from starprompt.errors import TerminatedError
 from starprompt.machine import devices
 from starprompt.machine.termination import Termination
 from starprompt.record.record import EpochLosses, TaskTimes
@@ -137,7 +136,7 @@ def _keep(learner: Learner, place: Place, where: str, loop: Loop) -> None:
         task_checkpoint.keep(loop.work.path, place, packed, loop.work.fingerprint)
     if loop.termination.asked:
         going_on = f"at epoch {place.epoch + 1}, step {place.step + 1}" if state else "at its task"
-        raise TerminatedError(f"{where}: ended by SIGTERM; run it again and it goes on {going_on}.")
+        raise loop.termination.ended(where, going_on)
 
 
 def _behind(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -10,12 +10,12 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from starprompt.data.sources import Source
 from starprompt.data.steps import Side, Step, StoredShape
 from starprompt.errors import UserError, unknown_name
-from starprompt.files import read_yaml, require_name
+from starprompt.files import Line, read_yaml, require_name
 from starprompt.shipped.find import overlay
 
 DATASETS_FOLDER = Path("config/datasets")
@@ -26,24 +26,12 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-def one_line(text: str) -> str:
-    """Refuse what would break a line of a table: control characters, line ends, lone surrogates."""
-    if bad := [letter for letter in text if unicodedata.category(letter) in _UNPRINTED]:
-        raise ValueError(f"it holds the character {bad[0]!r}, which no line of a table can show")
-    if not text.strip():
-        raise ValueError("it is empty")
-    return text
-
-
-#: control characters, surrogates, and separators of lines and paragraphs
-_UNPRINTED = {"Cc", "Cs", "Zl", "Zp"}
 MOST_CLASSES = 100_000
 
 Mean = Annotated[float, Field(ge=-10.0, le=10.0, allow_inf_nan=False)]
 Deviation = Annotated[float, Field(gt=0.0, le=10.0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=10**12)]
 #: a title, a class's name: one line that a table can show
-Line = Annotated[str, Field(max_length=300), AfterValidator(one_line)]
 
 
 class ChannelStatistics(_Part):

@@ -5,6 +5,12 @@ SIGKILL or a power cut they stay, and every later call refuses to start until so
 hand. Here a lock that falls with its process says whether the marks' owner still lives.
 """
 
+if __name__ == "__main__":  # before the imports, which take a second
+    from starprompt.machine.termination import end_at_once_from_here_on
+
+    end_at_once_from_here_on()
+
+import signal
 import sys
 from pathlib import Path
 
@@ -12,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from starprompt.errors import UserError, unknown_name
 from starprompt.files import read_yaml
+from starprompt.machine.termination import ending_at_once, handling
 from starprompt.shipped.find import experiment_file, find, shipped_root
 
 PROFILES = Path("profiles")
@@ -114,13 +121,25 @@ def _remove_marks() -> None:
 
 def _snakemake(arguments: list[str]) -> int:
     """In this very process, so that no Snakemake outlives the lock."""
-    from snakemake.cli import main
+    with ending_at_once():
+        from snakemake.cli import main
 
+    interrupted = False
+
+    def interrupt(number: int, frame: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        raise KeyboardInterrupt  # Snakemake starts no more jobs and waits for those that run
+
+    status = 0
     try:
-        main(arguments)
+        with handling(interrupt, signal.SIGINT):
+            main(arguments)
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    return 0
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        pass
+    return 128 + signal.SIGINT if interrupted else status
 
 
 def main(arguments: list[str]) -> int:

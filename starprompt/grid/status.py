@@ -15,6 +15,7 @@ from starprompt.config.methods import with_keys
 from starprompt.errors import UserError, unknown_name
 from starprompt.grid.jobs import Grid
 from starprompt.machine.run_lock import owner
+from starprompt.machine.termination import ENDED_BY
 from starprompt.record.record import read_record
 from starprompt.record.run_files import RECORD, has_all_files
 
@@ -22,8 +23,6 @@ State = Literal["finished", "running", "waiting", "started", "failed"]
 STATES: tuple[State, ...] = get_args(State)
 #: where SLURM's own logs are: as the profile says, and where the plugin puts them by itself
 SLURM_LOGS = (Path("results/logs/slurm"), Path(".snakemake/slurm_logs"))
-#: what a run that was asked to end says last; it is no failure
-STOPPED = "ended by SIGTERM"
 _TAIL = 8_000
 
 
@@ -156,6 +155,9 @@ def _status(grid: Grid, run: Run, queue: Mapping[str, list[Queued]]) -> RunStatu
     last_lines = tuple(line for path in logs for line in _last_lines(path))
     if not last_lines:
         return status("started" if attempts else "waiting")
+    if _was_stopped(last_lines):  # no failure
+        said = f"last said: {last_lines[-1].strip()}"
+        return status("started" if attempts else "waiting", said)
     if _shows_failure(last_lines) or not attempts:
         return status("failed", "" if _shows_failure(last_lines) else "ended", last_lines)
     return status("started", f"last said: {last_lines[-1].strip()}")
@@ -188,9 +190,11 @@ def _last_lines(path: Path, number: int = 3) -> list[str]:
     return [line for line in shown if line.strip()][-number:]
 
 
+def _was_stopped(last_lines: tuple[str, ...]) -> bool:
+    return any(said in line for line in last_lines for said in ENDED_BY.values())
+
+
 def _shows_failure(last_lines: tuple[str, ...]) -> bool:
-    if any(STOPPED in line for line in last_lines):
-        return False
     signs = ("error: ", "Error: ", "Error(", "Traceback", "Killed", "oom", "Exception")
     return any(sign in line for line in last_lines for sign in signs)
 

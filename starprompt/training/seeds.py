@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Sequence
 
 from starprompt.config.experiment import Config, Run
-from starprompt.errors import TerminatedError, UserError
+from starprompt.errors import UserError
 from starprompt.grid.finished_runs import back_up, restore
 from starprompt.machine.devices import release_memory
 from starprompt.record.record import RunRecord
@@ -26,7 +26,7 @@ def run_all(
 
     Raises what went wrong when all others are finished: of several mistakes :class:`UserError`
     with all their sentences, of bugs the first (each is logged with its traceback). At once raises
-    :class:`TerminatedError`, on SIGTERM.
+    :class:`TerminatedError`, on SIGTERM and SIGINT.
     """
     failures: dict[Run, Exception] = {}
     for cell in cells:
@@ -34,8 +34,6 @@ def run_all(
         restore(folder)
         try:
             record = run(config, cell)
-        except TerminatedError:
-            raise  # a signal ends the whole job, not this run alone
         except Exception as error:
             if len(cells) == 1:
                 raise

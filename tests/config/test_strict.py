@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from starprompt.backbones.names import parse_vit
+from starprompt.budget import report
 from starprompt.config import methods
 from starprompt.config.cost_facts import CostFacts, evaluate
 from starprompt.config.experiment import Config, load_config
@@ -109,6 +111,10 @@ def test_a_value_is_taken_as_it_stands_or_refused(values: dict[str, Any], key: s
         ({"uses": "vit"}, "uses: .*array"),
         ({"rehearsal": 1}, "rehearsal: .*boolean"),
         ({"title": 5}, "title: .*string"),
+        ({"title": " "}, "title: it is empty"),
+        ({"title": "a\x1b[31m"}, "title: it holds the character"),
+        ({"title": "a" * 5000}, "title: .* at most 300 characters"),
+        ({"description": "a\nb"}, "description: it holds the character"),
         ({"datasets": {"digits": None}}, r"datasets.digits must be a mapping"),
         ({"hyperparameters": [1]}, r"hyperparameters must be a mapping"),
         ({"search": {"lr": {"low": 1, "high": "x"}}}, r"search.lr.high: "),
@@ -193,3 +199,23 @@ def test_an_experiment(changes: dict[str, Any], sentence: str) -> None:
 def test_the_command_lines_values_are_read_as_a_file_is() -> None:
     given = {"seeds": ["1993", "012", "1e3", "yes", "2026-01-01"]}
     assert from_command_line(given) == {"seeds": [1993, "012", 1000.0, "yes", "2026-01-01"]}
+
+
+def test_a_cost_of_a_network_that_is_not_used(write: Writer) -> None:
+    write(uses=["vit"], cost={"phases": [{"name": "training", "clip": 1}]})
+    experiment = {"title": "T", "datasets": ["digits"], "methods": ["plain"], "seeds": [1]}
+    config = load_config({"name": "x", **experiment})
+    with pytest.raises(UserError, match=r"plain.yaml: cost: the phase training computes with clip"):
+        report.forecast(config)
+
+
+def test_a_sentence_stays_one_whatever_was_written(write: Writer) -> None:
+    write(hyperparameters={"epochs": "x" * 5000, "lr": ["y"] * 5000})
+    with pytest.raises(UserError) as caught:
+        check_hyperparameters(load_method("plain"), "digits")
+    assert len(str(caught.value)) < 800
+    with pytest.raises(
+        UserError, match=r"no ViT named 'zz'; there are: .* and [0-9]+ more"
+    ) as caught:
+        parse_vit("zz")
+    assert len(str(caught.value)) < 3000

@@ -1,4 +1,4 @@
-"""A run asked to end by SIGTERM keeps what it has done, to the step, and goes on there."""
+"""A run that SIGTERM or Ctrl-C ends keeps what it has done, to the step, and goes on there."""
 
 import os
 import signal
@@ -15,6 +15,7 @@ from starprompt.continual import task_checkpoint as under_way
 from starprompt.continual.learner import Learner
 from starprompt.continual.task_checkpoint import FOLDER, PLACE, STATE
 from starprompt.errors import TerminatedError, UserError
+from starprompt.machine.termination import ENDED_BY
 from tests.helpers.continual_toy import ToyLearner, outcome_of, run_toy
 from tests.helpers.paths import REPOSITORY
 
@@ -48,6 +49,12 @@ def terminate() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def interrupt() -> None:
+    """Ctrl-C, and the scheduler's signal behind it."""
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 class CrashError(Exception):
     """Ends a run from inside."""
 
@@ -76,6 +83,22 @@ def test_ended_at_any_step_it_goes_on_at_the_next(
     assert len(taken) == STEPS
     assert record.attempts == 2
     assert sum(times.steps for times in record.times) == STEPS
+    assert outcome_of(tmp_path) == undisturbed
+
+
+@pytest.mark.parametrize("step", [1, 9, STEPS])
+def test_interrupted_it_goes_on_at_the_next_step(
+    step: int, tmp_path: Path, undisturbed: dict[str, Any]
+) -> None:
+    taken: list[int] = []
+    with pytest.raises(
+        TerminatedError, match=r"ended by SIGINT \(Ctrl-C\); run it again"
+    ) as caught:
+        run_toy(tmp_path, counted(taken, step, interrupt))
+    assert caught.value.number == signal.SIGINT
+    assert len(taken) == step
+    run_toy(tmp_path, counted(taken))
+    assert len(taken) == STEPS
     assert outcome_of(tmp_path) == undisturbed
 
 
@@ -156,7 +179,8 @@ def test_elsewhere_than_in_the_main_thread_a_run_minds_no_signal(tmp_path: Path)
     assert (tmp_path / "record.json").is_file()
 
 
-def test_the_command_ends_with_the_signals_status(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_ends_with_the_signals_status(number: int, tmp_path: Path) -> None:
     """The real command line, hit from outside while the demo's fine-tuning takes its steps."""
     program = f"""
 import sys
@@ -180,8 +204,8 @@ cli.main()
     while not (tmp_path / "begun").exists():
         assert process.poll() is None
         time.sleep(0.05)
-    process.terminate()
+    process.send_signal(number)
     _, told = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert "ended by SIGTERM; run it again and it goes on at epoch 1, step" in told
+    assert process.returncode == 128 + number
+    assert f"{ENDED_BY[number]}; run it again and it goes on at epoch 1, step" in told
     assert "Traceback" not in told

@@ -176,6 +176,14 @@ def _judged(trial: Trial, folder: Path) -> tuple[str, str]:
     return HARMLESS, ""
 
 
+def check_quickly(name: str, make: Callable[[int, int], Trial], count: int) -> None:
+    """The quick form of a campaign: fail with its table where a trial was wrong or broke."""
+    table = run_trials(name, lambda number: make(1, number), range(count))
+    assert table.tried == count
+    assert table.total(REFUSED) > 0, "faults are such that some are refused"
+    assert table.total(WRONG) + table.total(BROKEN) == 0, f"\n{table}"
+
+
 def main(name: str, make: Callable[[int, int], Trial], count: int, about: str) -> int:
     """The long form by hand: run ``--count`` trials of ``--seed`` and print the table.
 

@@ -1,5 +1,8 @@
 """The front door to Snakemake: what it refuses before anything starts."""
 
+import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,3 +39,23 @@ def test_default_resources_of_the_command_line_say_what_they_replace() -> None:
     (note,) = front.check_profile(call)
     assert "slurm_extra" in note and "SIGTERM" in note
     assert front.check_profile(call[2:]) == []
+
+
+@pytest.mark.parametrize("ends_by_itself", [True, False])
+def test_an_interrupted_workflow_ends_with_the_signals_status(
+    ends_by_itself: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Snakemake takes a KeyboardInterrupt to wait for its jobs, and calls the end a failure."""
+
+    def workflow(arguments: list[str]) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            if ends_by_itself:
+                sys.exit(1)
+            raise
+
+    monkeypatch.setattr("snakemake.cli.main", workflow)
+    before = signal.getsignal(signal.SIGINT)
+    assert front.run_workflow([]) == 130
+    assert signal.getsignal(signal.SIGINT) is before

@@ -137,9 +137,12 @@ def test_a_killed_one_is_started_and_tells_what_it_said_last() -> None:
     assert "epoch 3" in of().about
 
 
-def test_one_that_was_asked_to_end_is_no_failure() -> None:
+@pytest.mark.parametrize("said", ["ended by SIGTERM", "ended by SIGINT (Ctrl-C)"])
+def test_one_that_was_asked_to_end_is_no_failure(said: str) -> None:
+    log(f"{said}; run it again.\n")
+    assert of().state == "waiting"  # its imports were not done
     begun(folder(), tasks=0, attempts=1)
-    log("joint on digits: ended by SIGTERM; run it again and it goes on at epoch 2.\n")
+    log(f"joint on digits: {said}; run it again and it goes on at epoch 2.\n")
     assert of().state == "started"
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from starprompt.data.formats import FileImages, Listing, RawSplit, stratified_split
-from starprompt.data.registry import one_line, refuse_equal_names
+from starprompt.data.registry import refuse_equal_names
 from starprompt.data.sources import ImageFolder, stays_below
 from starprompt.errors import UserError
-from starprompt.files import digest_of
+from starprompt.files import digest_of, one_line
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 #: images in formats that are not read; they are counted and named
