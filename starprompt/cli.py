@@ -8,9 +8,10 @@ if __name__ == "__main__":  # before the imports, which take a second
 import logging
 import os
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -19,7 +20,8 @@ from starprompt.config.experiment import Config, Run, load_config
 from starprompt.config.methods import load_method
 from starprompt.config.thresholds import shown
 from starprompt.data.cli import app as data_app
-from starprompt.errors import TerminatedError, UserError, unknown_name
+from starprompt.errors import FailedRunError, TerminatedError, UserError, unknown_name
+from starprompt.files import trouble
 from starprompt.grid.records_cli import app as records_app
 from starprompt.machine import numerics
 from starprompt.machine.termination import ending_at_once, interruptible
@@ -467,14 +469,30 @@ def main() -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("root").setLevel(logging.INFO)
     try:
-        with interruptible():
-            app()
+        try:
+            with interruptible():
+                app()
+        finally:
+            sys.stdout.flush()
     except UserError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        sys.exit(2)
+        _end(f"error: {error}", "red", 1 if isinstance(error, FailedRunError) else 2)
     except TerminatedError as error:
-        typer.secho(str(error), fg="yellow", err=True)
-        sys.exit(128 + error.number)
+        _end(str(error), "yellow", 128 + error.number)
+    except OSError as error:  # of the system: a full or read-only disk, also behind stdout
+        if (found := trouble(error)) is None:
+            raise
+        _end(f"error: {found}", "red", 2)
+
+
+def _end(said: str, colour: str, status: int) -> NoReturn:
+    """Say a sentence and exit. What stdout could not take is dropped, or Python reports it too."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError):
+        typer.secho(said, fg=colour, err=True)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

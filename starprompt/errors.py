@@ -1,6 +1,7 @@
 """What a person sees when something that they can mend is wrong.
 
-Any module may raise :class:`UserError`; the command line prints its sentence and exits with 2.
+Any module may raise :class:`UserError`; the command line prints its sentence and exits with 2, or
+with 1 where a run had begun.
 Anything else that escapes is a bug of ours and keeps its traceback.
 """
 
@@ -32,7 +33,11 @@ class TerminatedError(BaseException):
         self.number = number
 
 
-class DivergedError(UserError):
+class FailedRunError(UserError):
+    """A run began and failed: its command ends with status 1, a mistake of the call with 2."""
+
+
+class DivergedError(FailedRunError):
     """A loss is no longer finite. A search over hyperparameters goes on past it."""
 
 

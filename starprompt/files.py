@@ -43,11 +43,26 @@ _WRITE_TROUBLES = {
 }
 
 
+def trouble(error: OSError) -> UserError | None:
+    """The sentence for an error of the system that nothing has handled; None where it names none.
+
+    A command raises it from whatever it was doing; the path that the error names says where.
+    """
+    if error.errno is None:
+        return None
+    named = isinstance(error.filename, str | bytes | os.PathLike)
+    place = os.fsdecode(error.filename) if named else "the output"
+    if (known := write_trouble(Path(place), error)) is not None:
+        return known
+    what = error.strerror or type(error).__name__
+    return UserError(f"{_short(place)} could not be used: {what}; check it and try again.")
+
+
 def write_trouble(path: Path, error: OSError) -> UserError | None:
     """The sentence for a write to ``path`` that failed; None for errors of other kinds."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(
-            f"The disk is full: {path} could not be written; free some space and try again."
+            f"The disk is full: {_short(path)} could not be written; free some space and try again."
         )
     why = _WRITE_TROUBLES.get(error.errno or 0)
     return None if why is None else UserError(f"{_short(path)} could not be written: {why}.")

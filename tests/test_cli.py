@@ -73,3 +73,18 @@ def test_all_shipped_experiments_are_good() -> None:
     for file in files:
         done = starprompt("check", "--config", f"config/{file.name}")
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["check"], ["status"], ["cost", "--method", "finetune"], ["--help"]]
+)
+def test_an_output_that_takes_nothing_is_named(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "starprompt.cli", *arguments]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, cwd=REPOSITORY, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    sentence = "error: The disk is full: the output could not be written; free some space and try"
+    assert done.stderr.startswith(sentence)
+    assert len(done.stderr.splitlines()) == 1

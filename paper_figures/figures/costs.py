@@ -52,6 +52,8 @@ def injections(analyses: Analyses, dataset: str) -> Figure:
 def clip_space(analyses: Analyses) -> Figure:
     """Zero-shot accuracy of each task against CLIP's geometry there, all data sets in one."""
     frame = analyses.table("clip-space")
+    if "zero_shot_accuracy" not in frame:  # the experiment has no zero-shot method
+        frame = frame.assign(zero_shot_accuracy=float("nan"))
     figure, axes = panels(2, 2, 2.8)
     colours = sns.color_palette("colorblind", len(analyses.plan.datasets))
     markers = "os^DvPX<>*"

@@ -16,7 +16,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,7 +35,7 @@ from starprompt.continual.seeding import seed_everything
 from starprompt.continual.task_loop import Loop, learn_task
 from starprompt.data.stream import Task, TaskStream
 from starprompt.errors import UserError
-from starprompt.files import atomic_path, sha256_file
+from starprompt.files import atomic_path, sha256_file, write_trouble
 from starprompt.machine import devices, memory, run_lock
 from starprompt.machine.environment import git_revision, method_source, versions
 from starprompt.machine.termination import listening
@@ -289,13 +289,12 @@ def _alone(folder: Path) -> Iterator[None]:
         except Timeout:
             logger.warning("another process works on %s: waiting until it has ended", folder)
             lock.acquire(poll_interval=0.5)
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        raise UserError(
-            f"{folder} could not be written ({error.strerror}); choose another place."
-        ) from error
+    except OSError as error:
+        raise write_trouble(folder, error) or error from error
     try:
         run_lock.write_note(folder)
         yield
     finally:
-        (folder / run_lock.NOTE).unlink(missing_ok=True)
+        with suppress(OSError):  # a file system that has become read-only
+            (folder / run_lock.NOTE).unlink(missing_ok=True)
         lock.release()

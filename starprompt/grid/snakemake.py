@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from starprompt.errors import UserError, unknown_name
-from starprompt.files import read_yaml
+from starprompt.files import read_yaml, trouble
 from starprompt.machine.termination import ending_at_once, handling
 from starprompt.shipped.find import experiment_file, find, shipped_root
 
@@ -147,11 +147,15 @@ def main(arguments: list[str]) -> int:
     try:
         for line in check_profile(arguments):
             print(f"note: {line}", file=sys.stderr)  # noqa: T201
-        arguments = completed(arguments)
+        return run_workflow(completed(arguments))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    return run_workflow(arguments)
+        said: UserError | None = error
+    except OSError as error:  # where its marks and logs are to stand
+        said = trouble(error)
+        if said is None:
+            raise
+    print(f"error: {said}", file=sys.stderr)  # noqa: T201
+    return 2
 
 
 if __name__ == "__main__":

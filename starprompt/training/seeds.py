@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Sequence
 
 from starprompt.config.experiment import Config, Run
-from starprompt.errors import UserError
+from starprompt.errors import FailedRunError, UserError
 from starprompt.grid.finished_runs import back_up, restore
 from starprompt.machine.devices import release_memory
 from starprompt.record.record import RunRecord
@@ -49,4 +49,4 @@ def run_all(
         raise bugs[0]
     if failures:
         said = " ".join(f"Seed {cell.seed}: {error}" for cell, error in failures.items())
-        raise UserError(f"{len(failures)} of {len(cells)} seeds failed. {said}")
+        raise FailedRunError(f"{len(failures)} of {len(cells)} seeds failed. {said}")
