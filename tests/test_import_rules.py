@@ -17,7 +17,7 @@ from tests.helpers.paths import REPOSITORY as ROOT
 
 PACKAGES = ("starprompt", "baselines", "paper_figures")
 #: loose modules directly in ``starprompt``; there are no others
-LOOSE = ("cli", "errors", "files", "precision")
+LOOSE = ("__main__", "cli", "errors", "files", "precision")
 MOST_FLOORS = 8
 
 BASE = ("starprompt.errors", "starprompt.files", "starprompt.precision", "starprompt.shipped")
@@ -126,8 +126,8 @@ MODULES = {
 
 
 def folder_of(module: str) -> str:
-    """The folder, or the loose module, that a rule is about."""
-    parts = module.split(".")
+    """The folder, or the loose module, that a rule is about. The program is its command line."""
+    parts = module.replace("__main__", "cli").split(".")
     return ".".join(parts[:2]) if parts[0] == "starprompt" else parts[0]
 
 
