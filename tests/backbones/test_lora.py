@@ -1,19 +1,14 @@
-"""LoRA on the attention: its injection, its merging and what the attention reads."""
+"""LoRA on the attention: its injection and its merging."""
 
 import pytest
 import torch
-from torch import Tensor
 
 from starprompt.backbones.lora import low_rank_at, merge_low_rank
 from starprompt.backbones.prompted_vit import PromptedViT
 from starprompt.backbones.vit import load_vit
+from tests.helpers.small_backbones import low_rank_update
 
 LAYERS = (0, 2)
-
-
-def update(rank: int = 3) -> tuple[Tensor, Tensor]:
-    torch.manual_seed(0)
-    return torch.randn(2, 2, rank, 96), 0.1 * torch.randn(2, 2, 96, rank)
 
 
 @pytest.fixture
@@ -22,7 +17,7 @@ def net() -> PromptedViT:
 
 
 def test_low_rank_updates_are_added_to_keys_and_values_alone(net: PromptedViT) -> None:
-    down, up = update()
+    down, up = low_rank_update()
     images = torch.rand(4, 3, 64, 64)
     plain = net(images)
     injected = net(images, low_rank_at(net.depth, LAYERS, down, up))
@@ -40,21 +35,7 @@ def test_low_rank_updates_are_added_to_keys_and_values_alone(net: PromptedViT) -
 
 
 def test_an_update_of_zeros_changes_nothing(net: PromptedViT) -> None:
-    down, up = update()
+    down, up = low_rank_update()
     images = torch.rand(2, 3, 64, 64)
     injections = low_rank_at(net.depth, LAYERS, down, torch.zeros_like(up))
     assert torch.equal(net(images, injections), net(images))
-
-
-def test_attention_inputs_are_what_the_projections_read(net: PromptedViT) -> None:
-    seen: list[Tensor] = []
-    for block in net.vit.blocks:
-        block.attn.qkv.register_forward_hook(lambda _module, given, _out: seen.append(given[0]))
-    images = torch.rand(2, 3, 64, 64)
-    injections = low_rank_at(net.depth, LAYERS, *update())
-    net(images, injections)
-    read, seen[:] = list(seen), []
-    inputs = list(net.attention_inputs(images, injections))
-    assert len(inputs) == net.depth == len(read)
-    for ours, theirs in zip(inputs, read, strict=True):
-        torch.testing.assert_close(ours, theirs)

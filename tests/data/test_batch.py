@@ -66,3 +66,12 @@ def test_a_class_arrives_in_the_task_that_ends_after_it(ends, expected):
     info = StreamInfo("x", tuple("abcd"), ends, 8, Normalisation())
     assert info.task_of_class().tolist() == expected
     assert (info.n_classes, info.n_tasks) == (4, len(ends))
+
+
+def test_a_batch_is_split_in_order() -> None:
+    batch = Batch(torch.arange(5), torch.arange(5), images=torch.rand(5, 3, 2, 2))
+    assert batch.split(5) == [batch] and batch.split(9) == [batch]
+    parts = batch.split(2)
+    assert [len(part) for part in parts] == [2, 2, 1]
+    assert torch.equal(torch.cat([p.images for p in parts if p.images is not None]), batch.images)
+    assert all(part.query is None for part in parts)

@@ -2,21 +2,15 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
 from baselines.finetune import Finetune
-from starprompt.backbones.prompted_vit import Injection, Prefix, PromptedViT, Residual
-from starprompt.backbones.vit import load_vit
 from starprompt.continual.runner import run
-from starprompt.data.batch import Batch
 from starprompt.data.stream import TaskStream
 from starprompt.errors import UserError
 from starprompt.machine import memory
@@ -27,89 +21,11 @@ from tests.helpers.continual_toy import header_of
 from tests.helpers.small_stream import CPU, make, small_stream
 
 STAR = {"epochs": 1, "batch_size": 16, "replay_epochs": 1, "replay_samples": 8}
-FORMS = ("value", "post_attention", "prefix")
 
 
 @pytest.fixture(scope="module")
 def stream() -> TaskStream:
     return small_stream([2, 2, 6])
-
-
-# --- the formula
-
-
-def kept_for_backward(forward: Callable[[], object], constant: Iterable[Tensor]) -> int:
-    """Bytes that autograd keeps of ``forward``, each storage once, the constants' not counted."""
-    known = {tensor.untyped_storage().data_ptr() for tensor in constant}
-    kept: dict[int, Tensor] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        place = tensor.untyped_storage().data_ptr()
-        if place not in known:
-            kept[place] = tensor
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        result = forward()
-        assert result is not None
-    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-
-
-def injections(vit: PromptedViT, form: str, batch: int) -> list[Injection]:
-    def prompt(*shape: int) -> Tensor:
-        return torch.zeros(batch, *shape, requires_grad=True)
-
-    if form == "prefix":
-        return [Prefix(prompt(5, vit.dim), prompt(5, vit.dim)) for _ in range(vit.depth)]
-    at: Any = form
-    return [Residual(prompt(vit.dim), at) for _ in range(vit.depth)]
-
-
-def compare(name: str, form: str, precision: str) -> None:
-    loaded = load_vit(name, precision=precision)
-    size = loaded.patch_embed.img_size[0]
-    if form == "trained":
-        net: Any = loaded.requires_grad_(True)
-        stated = net.activations()
-    else:
-        net = PromptedViT(loaded)
-        prefix = 5 if form == "prefix" else 0
-        stated = net.activations(residual=not prefix, prefix_length=prefix)
-
-    def measured(batch: int) -> int:
-        images = torch.rand(batch, 3, size, size)
-        prompts = () if form == "trained" else (injections(net, form, batch),)
-        constants = [*net.parameters(), *net.buffers()]
-        return kept_for_backward(lambda: net(images, *prompts), constants)
-
-    one, two = measured(1), measured(2)
-    assert stated.kept == pytest.approx(two - one, rel=0.02)
-    assert stated.constant == pytest.approx(2 * one - two, rel=0.1, abs=1e5)
-
-
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
-@pytest.mark.parametrize("form", [*FORMS, "trained"])
-def test_the_formula_is_what_autograd_keeps(form: str, precision: str) -> None:
-    compare("tiny", form, precision)
-
-
-def test_the_formula_holds_at_full_size() -> None:
-    compare("vit_base_patch16_224/random", "value", "float32")
-
-
-# --- the parts
-
-
-def test_a_batch_is_split_in_order() -> None:
-    batch = Batch(torch.arange(5), torch.arange(5), images=torch.rand(5, 3, 2, 2))
-    assert batch.split(5) == [batch] and batch.split(9) == [batch]
-    parts = batch.split(2)
-    assert [len(part) for part in parts] == [2, 2, 1]
-    assert torch.equal(torch.cat([p.images for p in parts if p.images is not None]), batch.images)
-    assert all(part.query is None for part in parts)
-
-
-# --- the plan
 
 
 @given(
@@ -202,9 +118,6 @@ def test_a_method_that_splits_nothing_is_warned(
         chosen = plan(need, need.of(8), 16, 4, splits=False, where="w", device=CPU)
     assert chosen.micro_batch == 16
     assert "micro_batch is ignored" in caplog.text and "may not fit" in caplog.text
-
-
-# --- what there is
 
 
 def test_what_the_cpu_has_is_between_what_we_hold_and_what_is_built_in() -> None:

@@ -6,34 +6,27 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from starprompt.backbones.classifier import fresh_head
 from starprompt.continual.learner import Learner
 from starprompt.continual.runner import run
-from starprompt.continual.seeding import seed_everything
 from starprompt.data.stream import TaskStream
 from starprompt.method import first_stage, starprompt
 from starprompt.method.first_stage import FirstStage
 from starprompt.method.starprompt import StarPrompt
-from starprompt.replay.feature_replay import replay_epoch
-from starprompt.replay.mixture import Mixtures
 from tests.helpers.continual_toy import header_of
 from tests.helpers.small_stream import CPU, learn, make, small_stream
 
 EPOCHS = 3
+
+
 SMALL = {"epochs": EPOCHS, "batch_size": 24, "replay_epochs": 2, "replay_samples": 8}
 
 
 @pytest.fixture(scope="module")
 def stream() -> TaskStream:
     return small_stream([2, 2, 6])
-
-
-# --- schedule
 
 
 def rates_in_a_run(stream: TaskStream, folder: Path, **hp: Any) -> list[float]:
@@ -80,27 +73,6 @@ def test_a_constant_rate_stays(stream: TaskStream, tmp_path: Path) -> None:
     assert set(rates) == {0.01}
 
 
-# --- the head's start
-
-
-def test_a_head_starts_as_pytorchs_by_default() -> None:
-    seed_everything(1)
-    plain = nn.Linear(48, 10)
-    seed_everything(1)
-    head = fresh_head(48, 10)
-    assert torch.equal(head.weight, plain.weight) and torch.equal(head.bias, plain.bias)
-
-
-def test_the_released_start_is_narrow_and_without_bias() -> None:
-    seed_everything(1)
-    head = fresh_head(768, 200, "truncated_normal").requires_grad_(False)
-    assert not bool(head.bias.any())
-    assert float(head.weight.std()) == pytest.approx(0.02, rel=0.01)
-    assert abs(float(head.weight.mean())) < 2e-4
-    excess = (head.weight / head.weight.std()).pow(4).mean()
-    assert float(excess) == pytest.approx(3, rel=0.05), "a normal distribution, not a uniform one"
-
-
 @pytest.mark.parametrize("start", ["linear", "truncated_normal"])
 def test_the_learners_head_starts_as_asked(start: str, stream: TaskStream) -> None:
     learner: Any = make(StarPrompt, stream, key_source="template", head_start=start)
@@ -110,33 +82,6 @@ def test_the_learners_head_starts_as_asked(start: str, stream: TaskStream) -> No
     default: Any = make(StarPrompt, stream, key_source="template")
     assert torch.equal(default.head.weight, learner.head.weight) == (start == "linear")
     assert torch.equal(default.pool.prompts, learner.pool.prompts)
-
-
-# --- the replay's order
-
-
-@given(classes=st.integers(1, 4), samples=st.integers(2, 9), size=st.integers(1, 12))
-def test_the_same_order_whatever_is_drawn(classes: int, samples: int, size: int) -> None:
-    mixtures = Mixtures(
-        torch.ones(classes, 1), torch.zeros(classes, 1, 3), torch.ones(classes, 1, 3)
-    )
-    epochs = [list(replay_epoch(mixtures, samples, size, order_seed=7)) for _ in range(2)]
-    labels = [torch.cat([y for _, y in epoch]) for epoch in epochs]
-    assert torch.equal(labels[0], labels[1])
-    assert labels[0].bincount().tolist() == [samples] * classes
-    drawn = [torch.cat([x for x, _ in epoch]) for epoch in epochs]
-    assert not torch.equal(drawn[0], drawn[1]), "fresh draws in every epoch"
-    assert all(len(x) == size for x, _ in epochs[0][:-1])
-
-
-def test_an_order_of_its_own_leaves_the_draws_alone() -> None:
-    """The switch moves no random number that the draws come from."""
-    mixtures = Mixtures(torch.ones(3, 1), torch.zeros(3, 1, 2), torch.ones(3, 1, 2))
-    torch.manual_seed(0)
-    plain = torch.cat([x for x, _ in replay_epoch(mixtures, 20, 8)])
-    torch.manual_seed(0)
-    ordered = torch.cat([x for x, _ in replay_epoch(mixtures, 20, 8, order_seed=1)])
-    assert torch.equal(plain.sort(dim=0).values, ordered.sort(dim=0).values)
 
 
 @pytest.mark.parametrize("order", ["new", "same"])

@@ -1,4 +1,4 @@
-"""Sample buffers: what they keep, how fairly, and that a checkpoint holds all of it."""
+"""Buffers keep whole samples, never too many, each with its due chance."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from starprompt.continual import kept_features as kept_module
 from starprompt.replay.buffers import BalancedBuffer, ReservoirBuffer, SampleBuffer
-from starprompt.replay.statistics import ClassGaussians, by_class
-from starprompt.replay.vae import FeatureVAE
 
 KINDS = pytest.mark.parametrize("kind", [ReservoirBuffer, BalancedBuffer])
 
@@ -84,63 +81,3 @@ def test_the_balanced_buffer_makes_room_for_new_classes() -> None:
         offer(buffer, [label] * 30, first_id=30 * label)
         counts = torch.bincount(buffer.fields["labels"][: len(buffer)])
         assert counts.tolist() == [12 // (label + 1)] * (label + 1)
-
-
-def test_gaussians_have_the_moments_of_their_samples() -> None:
-    torch.manual_seed(0)
-    mixing = torch.randn(3, 3)
-    features = torch.randn(4000, 3) @ mixing + torch.tensor([1.0, -2.0, 5.0])
-    labels = torch.tensor([0, 1]).repeat(2000)
-    gaussians = ClassGaussians.none(3, torch.device("cpu")).fit(features, labels, range(2))
-    first = features[::2].double().numpy()
-    assert gaussians.means[0].numpy() == pytest.approx(first.mean(axis=0), abs=1e-4)
-    assert gaussians.covariances[0].numpy() == pytest.approx(np.cov(first.T), abs=1e-3)
-    drawn = gaussians.sample(20000)[1]
-    torch.testing.assert_close(drawn.mean(0), gaussians.means[1], atol=0.1, rtol=0)
-    torch.testing.assert_close(torch.cov(drawn.T), gaussians.covariances[1], atol=0.3, rtol=0.1)
-
-
-def test_a_class_of_one_image_has_no_spread() -> None:
-    gaussians = ClassGaussians.none(3, torch.device("cpu"))
-    gaussians = gaussians.fit(torch.ones(1, 3), torch.zeros(1, dtype=torch.int64), range(1))
-    assert bool((gaussians.covariances == 0).all())
-    assert bool(gaussians.sample(5).isfinite().all())
-
-
-def test_a_generator_learns_where_its_class_lies_and_along_what() -> None:
-    torch.manual_seed(0)
-    centre = torch.tensor([5.0, -3.0, 0.5, 20.0])
-    along = torch.tensor([0.1, 1.0, -0.5, 2.0])
-    features = centre + along * torch.randn(200, 1) + 0.1 * along * torch.randn(200, 4)
-    generator = FeatureVAE(4, 32, 2)
-    losses = generator.fit(features, epochs=100, lr=1e-2)
-    assert losses[-20:].mean() < 0.9 * losses[0]
-    drawn = generator.sample(2000)
-    spread = features.std(dim=0)
-    assert bool(((drawn.mean(dim=0) - centre).abs() < spread).all())
-    correlation = torch.corrcoef(drawn.T)
-    assert float(correlation[1, 3]) > 0.7
-    assert float(correlation[1, 2]) < -0.7
-
-
-@given(st.lists(st.integers(3, 7), min_size=1, max_size=40))
-def test_features_by_class_are_what_a_loop_over_classes_gives(labels: list[int]) -> None:
-    """Ragged, in the order of the samples, classes without one empty."""
-    of = torch.tensor(labels)
-    features = torch.randn(len(labels), 3)
-    found = by_class(features, of, range(3, 8))
-    assert len(found) == 5
-    for label, own in zip(range(3, 8), found, strict=True):
-        assert torch.equal(own, features[of == label])
-
-
-@given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.integers(1, 4))
-def test_of_every_class_the_first_few_features_are_kept(labels: list[int], few: int) -> None:
-    of = torch.tensor(labels)
-    features = torch.arange(len(labels), dtype=torch.float32)[:, None]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kept_module, "KEPT_PER_CLASS", few)
-        kept = kept_module.kept_features("train", features, of)
-    expected = [i for i, y in enumerate(labels) if labels[:i].count(y) < few]
-    assert kept["train.features"][:, 0].tolist() == expected
-    assert kept["train.labels"].tolist() == [labels[i] for i in expected]

@@ -12,20 +12,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from starprompt.replay.feature_replay import replay_epoch
 from starprompt.replay.mixture import Mixtures, fit_mixtures
-
-
-def clustered(counts: list[int], dim: int = 12, seed: int = 0) -> list[Tensor]:
-    """Classes of three clusters each, far from the origin, with unequal dimensions."""
-    rng = np.random.default_rng(seed)
-    classes = []
-    for n in counts:
-        centres = 30 + 2 * rng.normal(size=(3, dim))
-        spread = rng.uniform(0.3, 2, size=dim)
-        x = centres[rng.integers(3, size=n)] + spread * rng.normal(size=(n, dim))
-        classes.append(torch.tensor(x, dtype=torch.float32))
-    return classes
+from tests.helpers.mixtures import clustered
 
 
 def equal_start(classes: list[Tensor], components: int, seed: int = 0) -> Mixtures:
@@ -167,15 +155,6 @@ def test_samples_have_the_mixtures_moments() -> None:
     second = (mixture.weights[..., None] * (mixture.variances + mixture.means.square())).sum(1)
     torch.testing.assert_close(drawn.mean(1), mean, atol=0.03, rtol=0)
     torch.testing.assert_close(drawn.var(1), second - mean.square(), atol=0.06, rtol=0.01)
-
-
-def test_an_epoch_of_replay_holds_every_class_equally_often() -> None:
-    mixtures = Mixtures.concatenate([fit_mixtures(clustered([20, 30]), 2).mixtures] * 2)
-    batches = list(replay_epoch(mixtures, samples=10, batch_size=16))
-    labels = torch.cat([y for _, y in batches])
-    assert [len(y) for _, y in batches] == [16, 16, 8]
-    assert labels.bincount().tolist() == [10, 10, 10, 10]
-    assert labels[:10].unique().numel() > 1  # shuffled
 
 
 def test_state_comes_back() -> None:
