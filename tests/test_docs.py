@@ -4,44 +4,21 @@ import ast
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-import baselines
-from starprompt.config import methods as config_module
 from starprompt.config.experiment import Config, Run
 from starprompt.config.methods import list_methods, load_method
-from starprompt.errors import UserError
-from starprompt.reporting import method_pages
 from starprompt.training import run as experiment
-from tests.helpers.paths import REPOSITORY
+from tests.helpers.documented_method import ROOT, add_documented_method, block
 from tests.helpers.small_stream import prepared
-
-ROOT = REPOSITORY
-PAGE = (ROOT / "docs" / "add-a-method.md").read_text(encoding="utf-8")
-
-
-def block(language: str) -> str:
-    """The page's one block of code in ``language``."""
-    (found,) = re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
-    return found
 
 
 @pytest.fixture
-def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the methods' folder with the page's two files beside the others."""
-    for folder in ("methods", "baselines"):
-        (tmp_path / folder).mkdir()
-    for file in (ROOT / "config" / "methods").glob("*.yaml"):
-        (tmp_path / "methods" / file.name).write_text(file.read_text())
-    (tmp_path / "methods" / "slda.yaml").write_text(block("yaml"))
-    (tmp_path / "baselines" / "slda.py").write_text(block("python"))
-    monkeypatch.setattr(config_module, "METHODS", tmp_path / "methods")
-    monkeypatch.setattr(baselines, "__path__", [*baselines.__path__, str(tmp_path / "baselines")])
-    yield tmp_path
+def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return add_documented_method(tmp_path, monkeypatch)
 
 
 def test_the_method_of_the_page_runs_by_its_name(
@@ -63,21 +40,6 @@ def test_the_page_shows_a_method_of_forty_lines() -> None:
     assert len(lines) <= 40
 
 
-def test_the_new_method_enters_page_and_bibliography(added: Path) -> None:
-    page = method_pages.methods_page()
-    assert "### SLDA" in page
-    assert "| `shrinkage` | 0.0001 |" in page
-    assert "[hayes2020lifelong]" in page
-    assert "@inproceedings{hayes2020lifelong," in method_pages.bibliography()
-
-
-@pytest.mark.parametrize("name", ["methods.md", "references.bib"])
-def test_what_is_made_from_the_methods_is_up_to_date(name: str, tmp_path: Path) -> None:
-    method_pages.write_method_pages(tmp_path)
-    committed = (ROOT / "docs" / name).read_text(encoding="utf-8")
-    assert committed == (tmp_path / name).read_text(encoding="utf-8"), "run `starprompt docs`"
-
-
 @pytest.mark.parametrize("name", list_methods())
 def test_a_method_says_what_it_is_and_where_its_numbers_are_from(name: str) -> None:
     spec = load_method(name)
@@ -91,13 +53,6 @@ def test_a_method_says_what_it_is_and_where_its_numbers_are_from(name: str) -> N
         )
         assert told, f"{name}: where are its values for {dataset} from?"
     assert set(spec.search) <= set(spec.resolve("digits")), f"{name} searches what it doesn't have"
-
-
-def test_one_key_for_two_works_is_refused(added: Path) -> None:
-    other = block("yaml").replace("2020}", "2021}")
-    (added / "methods" / "other.yaml").write_text(other)
-    with pytest.raises(UserError, match="cite hayes2020lifelong differently"):
-        method_pages.bibliography()
 
 
 def test_the_readme_shows_every_folder_and_no_other() -> None:
@@ -165,6 +120,8 @@ def test_the_docs_list_every_benchmark_and_each_reports_under_its_name() -> None
 
 
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
+
+
 PAGES = sorted(
     path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")] if path.name != "README.md"
 )

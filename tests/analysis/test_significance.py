@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,15 +10,7 @@ from scipy import stats
 
 from starprompt.analysis import significance
 from starprompt.analysis.statistics import wilcoxon_signed_rank
-
-
-def scores(values: np.ndarray) -> pd.DataFrame:
-    """values (methods, data sets, seeds) as the frame that the tables take."""
-    rows = [
-        {"method": f"m{m}", "dataset": f"d{d}", "seed": s, "score": value}
-        for (m, d, s), value in np.ndenumerate(values)
-    ]
-    return pd.DataFrame(rows)
+from tests.helpers.scores import scores
 
 
 @pytest.mark.parametrize(

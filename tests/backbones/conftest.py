@@ -1,4 +1,4 @@
-"""Fixtures that several test files of this folder share."""
+"""An empty weights folder, and a small CLIP of open_clip's."""
 
 from pathlib import Path
 

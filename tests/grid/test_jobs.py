@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
+from starprompt.backbones import tiny
 from starprompt.config.experiment import load_config
-from starprompt.grid.jobs import Grid
+from starprompt.grid.jobs import Grid, from_command_line
 from tests.helpers.paths import GOLDEN, REPOSITORY
 
 BEFORE: dict[str, str] = json.loads((GOLDEN / "run-depends.json").read_text(encoding="utf-8"))
@@ -21,3 +23,33 @@ def grid() -> Grid:
 def test_a_run_finished_before_the_code_moved_still_counts(grid: Grid, method: str) -> None:
     text = grid.run_depends("digits", method)
     assert hashlib.sha256(text.encode()).hexdigest() == BEFORE[method]
+
+
+def test_numerics_have_features_and_runs_of_their_own() -> None:
+    """In the workflow's eyes too; what native runs depend on is held in tests/golden."""
+    native = load_config(Path("config/demo.yaml"))
+    grids = [Grid(native)]
+    for change in ({"numerics": "portable"}, {"deterministic": True}):
+        grids.append(Grid(native.model_copy(update=change)))
+    assert len({grid.run_depends("digits", "joint") for grid in grids}) == 3
+    assert len({grid.embed_depends("digits") for grid in grids}) == 3
+    assert grids[0].embedding_file("digits").endswith("/digits/tiny.safetensors")
+    assert grids[1].embedding_file("digits").endswith("/digits/tiny.portable.safetensors")
+
+
+def test_a_pair_trained_anew_makes_features_and_runs_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = Grid(load_config(Path("config/demo.yaml")))
+    before = grid.embed_depends("digits"), grid.run_depends("digits", "joint")
+    monkeypatch.setattr(tiny, "__file__", str(tmp_path / "__init__.py"))
+    (tmp_path / "tiny-clip.safetensors").write_bytes(b"other")
+    (tmp_path / "tiny-vit.safetensors").write_bytes(b"weights")
+    grid = Grid(load_config(Path("config/demo.yaml")))  # as the next call reads it
+    assert grid.embed_depends("digits") != before[0]
+    assert grid.run_depends("digits", "joint") != before[1]
+
+
+def test_the_command_lines_values_are_read_as_a_file_is() -> None:
+    given = {"seeds": ["1993", "012", "1e3", "yes", "2026-01-01"]}
+    assert from_command_line(given) == {"seeds": [1993, "012", 1000.0, "yes", "2026-01-01"]}

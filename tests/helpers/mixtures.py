@@ -1,4 +1,4 @@
-"""What several test files of a folder need."""
+"""Features in clusters, for fits of mixtures."""
 
 import numpy as np
 import torch

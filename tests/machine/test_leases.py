@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import stat
 import subprocess
 import sys
 import threading
@@ -17,82 +16,11 @@ import torch
 
 from starprompt.errors import UserError
 from starprompt.machine import leases, memory
-from starprompt.machine.gpus import Gpu, parse_listing, visible
 from starprompt.machine.leases import Lease, Ledger, Wish
 from tests.helpers.lease_jobs import DEVICES, JOBS
 from tests.helpers.paths import HELPERS, REPOSITORY
 
-LISTING = """\
-GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-aaaa0000-1111)
-GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-aabb0000-2222)
-  MIG 3g.40gb     Device  0: (UUID: MIG-cccc-1)
-  MIG 3g.40gb     Device  1: (UUID: MIG-cccc-2)
-GPU 2: NVIDIA A100 (UUID: GPU-dddd0000-3333)
-"""
 FIRST, PARTS, LAST = "GPU-aaaa0000-1111", ["MIG-cccc-1", "MIG-cccc-2"], "GPU-dddd0000-3333"
-
-
-# which devices there are
-
-
-@pytest.fixture()
-def with_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine whose ``nvidia-smi`` lists three GPUs, one of them cut in two."""
-    program = tmp_path / "bin" / "nvidia-smi"
-    program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\ncat <<'END'\n{LISTING}END\n")
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
-
-
-def test_the_listing_is_read_with_the_parts_of_a_gpu() -> None:
-    assert parse_listing(LISTING) == [
-        Gpu(FIRST),
-        Gpu("GPU-aabb0000-2222", tuple(PARTS)),
-        Gpu(LAST),
-    ]
-    assert parse_listing("No devices found.\n") == []
-
-
-@pytest.mark.usefixtures("with_gpus")
-@pytest.mark.parametrize(
-    ("environ", "expected"),
-    [
-        ({}, [FIRST, *PARTS, LAST]),
-        ({"CUDA_VISIBLE_DEVICES": "2,0"}, [LAST, FIRST]),
-        ({"CUDA_VISIBLE_DEVICES": " 0 , 0"}, [FIRST]),
-        ({"CUDA_VISIBLE_DEVICES": ""}, []),
-        ({"CUDA_VISIBLE_DEVICES": "-1"}, []),
-        ({"CUDA_VISIBLE_DEVICES": "0,-1,2"}, [FIRST]),
-        ({"CUDA_VISIBLE_DEVICES": "7"}, []),
-        ({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, []),
-        ({"CUDA_VISIBLE_DEVICES": LAST}, [LAST]),
-        ({"CUDA_VISIBLE_DEVICES": "GPU-dd,GPU-aaaa"}, [LAST, FIRST]),
-        ({"CUDA_VISIBLE_DEVICES": "GPU-aa"}, []),  # the beginning of two
-        ({"CUDA_VISIBLE_DEVICES": "MIG-cccc-2"}, ["MIG-cccc-2"]),
-        ({"CUDA_VISIBLE_DEVICES": "1"}, PARTS),
-        ({"SLURM_JOB_GPUS": "0,2"}, [FIRST, LAST]),
-        ({"SLURM_STEP_GPUS": "2", "SLURM_JOB_GPUS": "0,2"}, [LAST]),
-        ({"SLURM_JOB_GPUS": "4,5,6"}, [FIRST, *PARTS, LAST]),  # the cluster hides all others
-        ({"SLURM_JOB_GPUS": "2", "CUDA_VISIBLE_DEVICES": "0"}, [FIRST]),
-        ({"STARPROMPT_FAKE_DEVICES": "2"}, ["fake0", "fake1"]),
-        ({"STARPROMPT_FAKE_DEVICES": "4", "CUDA_VISIBLE_DEVICES": "3,1"}, ["fake3", "fake1"]),
-        ({"STARPROMPT_FAKE_DEVICES": "12", "CUDA_VISIBLE_DEVICES": "fake1"}, ["fake1"]),
-    ],
-)
-def test_what_a_process_sees(environ: dict[str, str], expected: list[str]) -> None:
-    assert visible(environ) == expected
-
-
-def test_without_nvidia_smi_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert visible({}) == []
-    environ: dict[str, str] = {}
-    assert leases.lease(1, environ=environ) is None
-    assert environ == {}
-
-
-# what a process gets
 
 
 @pytest.fixture(autouse=True)
@@ -145,9 +73,6 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="STARPROMPT_LEASES"):
         leases.leases_folder({"STARPROMPT_LEASES": str(tmp_path / "file")})
-
-
-# who is served, and when
 
 
 def ledger_in(folder: Path) -> Ledger:
@@ -282,9 +207,6 @@ def test_killed_it_gives_back_though_its_workers_live_on(tmp_path: Path) -> None
         for pid in children:
             os.kill(pid, signal.SIGKILL)
         holder.stdout.close()
-
-
-# two hundred jobs
 
 
 def outcome(tmp_path: Path, kind: str) -> dict[int, dict[str, dict]]:

@@ -13,7 +13,7 @@ from paper_figures.plan import Plan
 from starprompt.errors import UserError
 from starprompt.files import SEAL, digest_of
 from starprompt.record.record import checked_file, read_record, write_record
-from starprompt.record.run_files import RECORD, named_run
+from starprompt.record.run_files import RECORD
 from tests.helpers import fake_results
 
 
@@ -140,15 +140,3 @@ def test_a_file_is_believed_only_with_the_digest_of_the_record(plan: Plan) -> No
     selection.mkdir()
     with pytest.raises(UserError, match="cannot be read"):
         checked_file(selection)
-
-
-@pytest.mark.parametrize(
-    ("folder", "run"),
-    [
-        ("results/runs/demo/digits/joint/seed7", ("digits", "joint", 7)),
-        ("results/runs/demo/digits/joint/seed", None),
-        ("results/search/digits/joint/3-own", None),
-    ],
-)
-def test_the_folder_names_the_run(tmp_path: Path, folder: str, run: object) -> None:
-    assert named_run(tmp_path / folder) == run

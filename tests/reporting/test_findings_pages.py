@@ -5,15 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from paper_figures.provenance import Provenance, read_stamp, stamped
-from starprompt.config.experiment import Config, load_config
-from starprompt.config.methods import load_method
+from paper_figures.provenance import stamped
+from starprompt.config.experiment import load_config
 from starprompt.errors import UserError
-from starprompt.reporting import ablations, findings_pages
+from starprompt.reporting import findings_pages
 from starprompt.reporting.findings_pages import changed_since, with_notice
+from tests.helpers.findings_stamp import BASELINES, made_from
 from tests.helpers.paths import REPOSITORY
 
-BASELINES = Path("config/demo-baselines.yaml")
 README = """
 <!-- accuracy demo-baselines -->
 | Method | Digits |
@@ -23,35 +22,10 @@ README = """
 """
 
 
-def made_from(config: Config, **changes: object) -> Provenance:
-    fields = {
-        "config": config.name,
-        "title": config.title,
-        "records": "a" * 64,
-        "runs": 3,
-        "finished": "2026-11-20T10:00:00+00:00",
-        "titles": {name: load_method(name).title for name in config.methods},
-        "seeds": tuple(config.seeds),
-        "datasets": tuple(config.datasets),
-        "depends": ablations.depends(config, config.methods),
-    }
-    return Provenance(**{**fields, **changes})  # type: ignore[arg-type]
-
-
 def page_of(**changes: object) -> str:
     config = load_config(BASELINES)
     page = "# Findings\n\nA table.\n\n| Method | Last |\n|--|--|\n| STAR-Prompt | 94.8 ± 0.4 |\n"
     return stamped(page, made_from(config, **changes))
-
-
-def test_a_stamp_is_read_as_it_was_written() -> None:
-    config = load_config(BASELINES)
-    hostile = made_from(config, title="a --> b -- <c> ---")
-    text = stamped("# T\n\nRest.\n", hostile)
-    assert read_stamp(text) == hostile
-    assert text.count("-->") == 1
-    assert "Made from 3 records (digest `aaaaaaaaaaaa`), the last of which finished on" in text
-    assert read_stamp("# T\n\nRest.\n") is None
 
 
 def test_a_page_of_todays_configuration_is_up_to_date(tmp_path: Path) -> None:

@@ -1,114 +1,17 @@
-"""The page with everything: whole, escaped, without a network, and usable in a real browser."""
+"""The command that writes the report."""
 
-import re
-import shutil
-import subprocess
-from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from paper_figures.collect import Results, collect
-from paper_figures.plan import Plan
-from paper_figures.provenance import provenance
-from paper_figures.report.page import Part, link, write_report
-from paper_figures.tables.paper import cost_table
-from starprompt.config.thresholds import Thresholds
-from starprompt.record.record import read_record, write_record
+from paper_figures.collect import Results
 from starprompt.reporting import report
-from tests.helpers import fake_results
-
-HOSTILE = '</script><script>document.title="owned"</script><img src=x onerror=alert(1)> & "q"'
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+from tests.helpers.hostile_results import hostile_results
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    """Two data sets, five methods (one with a hostile title), one run missing."""
-    folder = tmp_path_factory.mktemp("report")
-    plan: Plan = fake_results.fake_plan(folder / "runs", methods=5, datasets=2, seeds=2)
-    rows = (plan.methods[0], replace(plan.methods[1], title=HOSTILE), *plan.methods[2:])
-    plan = replace(plan, methods=rows, title=HOSTILE)
-    fake_results.write_fake_runs(plan)
-    path = plan.run_folder("set-0", "method-0", 1993) / "record.json"
-    record = read_record(path)
-    record.stream.class_names[0] = HOSTILE
-    record.method.hyperparameters = {"lr": HOSTILE}
-    record.extra = {"signatures": {"tasks": [{"selection_confusion": 0.5}]}}
-    write_record(path, record)
-    (plan.run_folder("set-1", "method-2", 1996) / "record.json").unlink()
-    return collect(plan, {("set-1", "method-2", 1996): "diverged"})
-
-
-@pytest.fixture(scope="module")
-def page(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("page")
-    log = folder / "logs" / "set-0" / "method-0" / "seed1993-1996.log"
-    log.parent.mkdir(parents=True)
-    log.write_text(f"first\n{HOSTILE}\nlast line\n")
-    parts = [
-        Part("cost", "Cost", [cost_table(results, "set-0")], sentences=[HOSTILE]),
-        Part("empty", "Nothing here"),
-    ]
-    made_from = provenance(results, {})
-    path = folder / "report.html"
-    return write_report(
-        results, path, made_from, parts, f"title: {HOSTILE}", Thresholds(), folder / "logs"
-    )
-
-
-class Page(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-
-def tags(page: Path) -> list[tuple[str, dict[str, str | None]]]:
-    reader = Page()
-    reader.feed(page.read_text(encoding="utf-8"))
-    return reader.tags
-
-
-def test_nothing_from_data_is_markup_and_nothing_is_loaded(page: Path) -> None:
-    found = tags(page)
-    assert sum(tag == "script" for tag, _ in found) == 1
-    for tag, attributes in found:
-        assert not any(name.startswith("on") for name in attributes), tag
-        assert tag not in {"link", "iframe", "object", "embed", "form"}
-        for name in ("src", "href"):
-            value = attributes.get(name) or "#"
-            assert value.startswith(("#", "data:image/png;base64,")), value
-    text = page.read_text(encoding="utf-8")
-    assert "default-src 'none'" in text and "&lt;/script&gt;" in text
-    assert "url(" not in text and "@import" not in text
-
-
-def test_every_link_has_its_target_and_every_id_is_one(page: Path) -> None:
-    found = tags(page)
-    ids = [attributes["id"] for _, attributes in found if "id" in attributes]
-    assert len(ids) == len(set(ids))
-    links = {a["href"] for tag, a in found if tag == "a" and a.get("href")}
-    assert {str(href)[1:] for href in links} <= set(ids)
-    assert f"#{link('method-0', 'set-0')}" in links
-
-
-def test_runs_show_matrix_failure_modes_configuration_and_log(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    assert text.count("<details") == 2 * 5 * 2 - 1
-    assert "Seed 1996: diverged." in text and "(n = 1)" in text
-    assert "50% of the old tasks" in text
-    assert "last line" in text and "nothing here" not in text.lower()
-    assert text.count("<svg") >= 8
-    svg = re.search(r'points="([^"]+)"', text)
-    assert svg is not None and "nan" not in svg.group(1)
+    return hostile_results(tmp_path_factory.mktemp("report"))
 
 
 def test_the_command_writes_the_page(
@@ -122,70 +25,3 @@ def test_the_command_writes_the_page(
     assert path == tmp_path / "demo-quick" / "report.html"
     for heading in ("Are the differences real?", "Published numbers and ours", "Cost", "Runs"):
         assert f"<h2>{heading}</h2>" in text
-
-
-DRIVER = """
-<script>
-addEventListener("load", () => {
-  const rows = () => [...document.querySelectorAll("#accuracy-table tbody tr")]
-    .filter((row) => !row.hidden).map((row) => row.cells[1].dataset.value);
-  const heads = document.querySelectorAll("#accuracy-table thead button");
-  const out = {};
-  const start = performance.now();
-  heads[1].click();
-  out.milliseconds = performance.now() - start;
-  out.descending = rows();
-  heads[1].click();
-  out.ascending = rows();
-  const filter = document.getElementById("filter");
-  filter.value = "joint";
-  filter.dispatchEvent(new Event("input"));
-  out.filtered = rows().length;
-  location.hash = document.querySelector("#accuracy-table td a").getAttribute("href");
-  setTimeout(() => {
-    out.open = document.querySelectorAll("details[open]").length;
-    out.wide = document.documentElement.scrollWidth - innerWidth;
-    const node = document.createElement("pre");
-    node.id = "result";
-    node.textContent = JSON.stringify(out);
-    document.body.append(node);
-  }, 200);
-});
-</script>
-"""
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_a_real_browser_sorts_filters_and_opens_a_run(page: Path, tmp_path: Path) -> None:
-    """The page's own script runs under its policy; a copy without it is driven from within."""
-    import json
-
-    text = page.read_text(encoding="utf-8")
-    policy = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
-    driven = tmp_path / "driven.html"
-    driven.write_text(policy.sub("", text).replace("</body>", f"{DRIVER}</body>"))
-    done = subprocess.run(
-        [
-            str(CHROMIUM),
-            *FLAGS,
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--window-size=400,800",
-            "--virtual-time-budget=3000",
-            "--enable-logging=stderr",
-            "--dump-dom",
-            driven.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    found = re.search(r'<pre id="result">(.*?)</pre>', done.stdout)
-    assert found is not None, done.stderr[-2000:]
-    result = json.loads(found.group(1))
-    descending = [float(value) for value in result["descending"]]
-    assert descending == sorted(descending, reverse=True)
-    assert [float(value) for value in result["ascending"]] == sorted(descending)
-    assert result["filtered"] == 1 and result["open"] == 1
-    assert result["wide"] <= 0, "the page is wider than 400 pixels"
-    assert "CONSOLE" not in done.stderr.replace("CONSOLE(0)", "")
-    assert "owned" not in re.findall(r"<title>(.*?)</title>", done.stdout)[0][:5]

@@ -11,7 +11,7 @@ import pytest
 from starprompt.config import methods as config_module
 from starprompt.config import tuned
 from starprompt.config.experiment import Config
-from starprompt.config.methods import SearchRange, load_method
+from starprompt.config.methods import load_method
 from starprompt.data.stream import TaskStream
 from starprompt.errors import DivergedError, UserError
 from starprompt.grid.jobs import Grid
@@ -118,17 +118,6 @@ def test_a_kept_search_is_told_under_the_tables(
         make_plan(config)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "config" / "tuning").glob("*/*.json")))
-def test_a_methods_file_holds_what_its_kept_search_found(path: Path) -> None:
-    found = tuned.kept_search(path.parent.name, path.stem, ROOT / "config" / "tuning")
-    assert found is not None
-    values = load_method(path.stem).resolve(path.parent.name)
-    assert {name: values[name] for name in found.best} == found.best
-    trials = pd.read_csv(path.with_suffix(".csv"))
-    assert len(trials) == found.budget
-    assert trials["validation_accuracy"].max() == found.best_accuracy
-
-
 def test_the_same_search_asks_for_the_same_trials(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,12 +176,6 @@ def test_a_search_without_a_success_says_why(
     monkeypatch.setattr(experiment, "run", diverges)
     with pytest.raises(UserError, match="No trial of lwf succeeded; the first: it diverged"):
         search.search(config, "lwf", "digits", budget=2)
-
-
-@pytest.mark.parametrize("wrong", [{}, {"low": 1}, {"low": 1, "high": 2, "choices": [1]}])
-def test_a_range_is_whole(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="either `choices` or both"):
-        SearchRange(**wrong)
 
 
 @pytest.mark.parametrize("joint", [False, True])

@@ -4,7 +4,6 @@ Whole workflows run in a copy of the repository whose command line makes up its 
 (``fake_cli``); the rules, the configuration, tables and figures are the real ones.
 """
 
-import json
 import os
 import random
 import re
@@ -15,13 +14,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import jsonschema
 import pytest
 import yaml
 
 from paper_figures.figures.paper import KINDS
-from paper_figures.style import SUFFIXES
-from starprompt.config import schema
 from starprompt.config.experiment import Config, Run, load_config
 from starprompt.grid import jobs as grid
 from tests.helpers.paths import REPOSITORY
@@ -55,9 +51,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for process in (first, second):
         assert process.wait(timeout=240) == 0, (folder / "workflow.log").read_text()
     return folder
-
-
-# --- what is planned ----------------------------------------------------------------------------
 
 
 def test_the_demo_is_planned(repository: Path) -> None:
@@ -155,9 +148,6 @@ def test_jobs_name_no_path_outside_the_folder(repository: Path) -> None:
             assert not paths, f"{file}: {paths}"
 
 
-# --- what is refused ----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
@@ -174,46 +164,6 @@ def test_mistakes_are_refused_in_one_sentence(
     assert done.returncode == 1
     assert sentence in done.stdout
     assert "Traceback" not in done.stdout
-
-
-def test_the_schema_is_made_from_the_model() -> None:
-    """When this fails: python -m starprompt.config.schema"""
-    assert (REPOSITORY / schema.SCHEMA).read_text() == schema.schema_text()
-
-
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "config").glob("*.yaml")), ids=str)
-def test_schema_and_model_take_the_shipped_configurations(path: Path) -> None:
-    value = yaml.safe_load(path.read_text())
-    jsonschema.validate(value, json.loads((REPOSITORY / schema.SCHEMA).read_text()))
-    Config.model_validate(value)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"seeds": ["1993"]},
-        {"seeds": []},
-        {"name": "Not/a name"},
-        {"colour": "red"},
-        {"device": "tpu"},
-        {"threads": 0},
-        {"backbones": {"clap": "tiny"}},
-    ],
-)
-def test_schema_and_model_refuse_alike(change: dict) -> None:
-    value = CONFIG | change
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(value, json.loads((REPOSITORY / schema.SCHEMA).read_text()))
-    with pytest.raises(ValueError):
-        Config.model_validate(value)
-
-
-def test_the_rules_name_the_figures_that_are_drawn() -> None:
-    assert set(grid.FIGURE_KINDS) == set(KINDS)
-    assert set(grid.FIGURE_FORMS) == set(SUFFIXES)
-
-
-# --- what is done again -------------------------------------------------------------------------
 
 
 def test_everything_promised_is_there(finished: Path) -> None:
@@ -391,9 +341,6 @@ def test_the_report_shows_tables_and_figures_with_captions(finished: Path) -> No
     html = (finished / "results/report.html").read_text()
     assert "Which task's prompts are chosen" in html.replace("&#x27;", "'").replace("\\u0027", "'")
     assert "over the seeds 1993, 1996" in html.replace("\n", " ")
-
-
-# --- what survives kills ------------------------------------------------------------------------
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_tables(

@@ -1,25 +1,20 @@
-"""Published numbers beside ours, in the table and the figure."""
+"""Published numbers beside ours: every source with range, difference and verdict."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from paper_figures.collect import Results, collect
+from paper_figures.collect import collect
 from paper_figures.figures.published import published
 from paper_figures.plan import Published
 from paper_figures.style import paper_style
 from paper_figures.tables.forms import to_latex, to_markdown
 from paper_figures.tables.published import NONE_PUBLISHED, published_frame, published_table
 from tests.helpers import fake_results
+from tests.helpers.published_results import results_with
 
 METRIC = "final_average_accuracy"
-
-
-def results_with(folder: Path, *numbers: Published) -> Results:
-    plan = fake_results.fake_plan(folder, methods=3, datasets=1, seeds=3)
-    fake_results.write_fake_runs(plan)
-    return collect(replace(plan, published=numbers))
 
 
 def test_every_source_is_shown_with_range_difference_and_verdict(tmp_path: Path) -> None:
@@ -65,15 +60,3 @@ def test_an_experiment_without_published_numbers_says_so(tmp_path: Path) -> None
     assert r"\bottomrule" in to_latex(published_table(found), "x")
     with paper_style():
         assert published(found, "set-0").axes[0].texts
-
-
-def test_the_figure_shows_every_source_and_ours(tmp_path: Path) -> None:
-    numbers = [
-        Published("method-0", "set-0", METRIC, 90.0 + i, None, kind, "A")
-        for i, kind in enumerate(["authors", "paper", "rerun"])
-    ]
-    found = results_with(tmp_path, *numbers)
-    with paper_style():
-        figure = published(found, "set-0")
-    labels = {text.get_text() for text in figure.legends[0].get_texts()}
-    assert labels == {"authors", "paper", "rerun", "ours ± deviation"}

@@ -1,4 +1,4 @@
-"""What accuracy costs, and what each task loses."""
+"""Accuracy against cost, and forgetting task by task."""
 
 from pathlib import Path
 

@@ -1,29 +1,34 @@
-"""Whose prompts were chosen: prompts of classes, of tasks and of a shared pool alike."""
+"""Which prompts images choose: whose they are, how many tasks share them."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paper_figures.collect import collect
-from paper_figures.figures import prompt_use
-from paper_figures.style import paper_style
 from starprompt.analysis import prompt_choices
-from starprompt.record.record import SELECTION_COLUMNS
+from starprompt.analysis.prompt_choices import choices_of
+from starprompt.errors import UserError
 from tests.helpers import fake_results
+from tests.helpers.choices import choices
+from tests.helpers.compared_methods import STREAM, chosen
+from tests.helpers.made_up_runs import small_plan
+
+
+def test_tasks_that_choose_alike_share_all_and_others_nothing() -> None:
+    alike = choices_of(chosen([(0, 4), (0, 5), (2, 4), (2, 5)]), STREAM)
+    assert alike["shared"] == pytest.approx(100)
+    assert alike["prompts"] == alike["effective"] == pytest.approx(2)
+    apart = choices_of(chosen([(0, 4), (1, 4), (2, 5), (3, 5)], after_task=[1, 1, 1, 1]), STREAM)
+    assert apart["shared"] == pytest.approx(0)
+    assert (apart["own"], apart["own_0"], apart["own_1"]) == pytest.approx((100, 100, 100))
+    half = choices_of(chosen([(0, 4), (2, 4), (2, 5)]), STREAM)
+    assert half["shared"] == pytest.approx(50)
+
 
 TASK_OF_CLASS = [0, 0, 1, 1]
-
-
-def choices(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Rows of selection.parquet, unnamed columns as for a prompt of nobody's in layer 0."""
-    default: dict[str, Any] = dict.fromkeys(SELECTION_COLUMNS, 0)
-    default |= {"chosen_class": -1, "chosen_task": -1, "weight": 1.0}
-    return pd.DataFrame([{**default, **row} for row in rows])
 
 
 def test_a_classs_or_a_tasks_own_prompt_belongs_to_its_task() -> None:
@@ -82,32 +87,25 @@ def test_equally_used_prompts_are_counted(prompts: int, times: int) -> None:
     assert prompt_choices.effective_prompts(found, 2)[1] == pytest.approx(prompts)
 
 
-def test_the_figure_shows_every_method_that_chooses(tmp_path: Path) -> None:
-    plan = fake_results.fake_plan(tmp_path / "runs", methods=3, datasets=1, seeds=2)
-    fake_results.write_fake_runs(plan)
-    for seed in plan.seeds:  # the second method chooses from a pool
-        folder = plan.run_folder("set-0", "method-1", seed)
-        stream = collect(plan).records["set-0", "method-1", seed].stream
-        n_tasks = max(stream.task_of_class) + 1
-        rows = choices(
-            [
-                {"after_task": t, "true_class": label, "prompt": label % 3}
-                for t in range(n_tasks)
-                for label, own in enumerate(stream.task_of_class)
-                if own <= t
-            ]
-        )
-        fake_results.write_selection(folder, {n: rows[n].to_numpy() for n in SELECTION_COLUMNS})
-    with paper_style():
-        figure = prompt_use.prompt_use(collect(plan), "set-0")
-        figure.draw_without_rendering()
-        axes = [axis for part in figure.subfigs for axis in part.axes]
-        shown = [axis for axis in axes if axis.get_visible()]
-        titles = [axis.get_title().replace("\n", " ") for axis in shown[2:]]
-        assert titles == [m.heading for m in plan.methods]
-        assert len(shown[0].lines) == 3
-        for seed in plan.seeds:
-            for method in plan.methods:
-                fake_results.write_selection(plan.run_folder("set-0", method.name, seed), {})
-        nothing = prompt_use.prompt_use(collect(plan), "set-0")
-    assert nothing.axes[0].texts[0].get_text() == "No method here selects prompts."
+def test_only_the_last_evaluation_counts(tmp_path: Path) -> None:
+    columns = {
+        "after_task": np.array([0, 0, 1, 1, 1]),
+        "true_class": np.array([0, 1, 0, 1, 1]),
+        "chosen_class": np.array([1, 1, 0, 0, 1]),
+    }
+    rest = {name: np.zeros(5) for name in fake_results.SELECTION_COLUMNS if name not in columns}
+    folder = small_plan(tmp_path, methods=2, seeds=1).run_folder("set-0", "method-0", 1993)
+    fake_results.write_selection(folder, columns | rest)
+    counts = prompt_choices.selected_classes(folder / "selection.parquet", 2)
+    assert counts is not None and counts.tolist() == [[1, 0], [1, 1]]
+
+
+def test_damaged_selections_are_named(tmp_path: Path) -> None:
+    folder = small_plan(tmp_path, methods=2, seeds=1).run_folder("set-0", "method-0", 1993)
+    path = folder / "selection.parquet"
+    path.write_bytes(b"not a table")
+    with pytest.raises(UserError, match="not a table of selections"):
+        prompt_choices.selected_classes(path, 2)
+    path.unlink()
+    with pytest.raises(UserError, match=r"selection\.parquet cannot be read"):
+        prompt_choices.selected_classes(path, 2)

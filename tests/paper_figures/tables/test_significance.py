@@ -1,17 +1,13 @@
-"""What the statistics say in tables, sentences and figures."""
+"""What the statistics say in tables and sentences."""
 
 import math
 from dataclasses import replace
-from itertools import pairwise
 
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from paper_figures.figures.ranks import (
     critical_difference_diagram,
-    groups_within,
     performance_profiles,
 )
 from paper_figures.plan import DatasetColumn, MethodRow, Plan
@@ -19,8 +15,8 @@ from paper_figures.style import paper_style
 from paper_figures.tables.forms import to_latex, to_markdown
 from paper_figures.tables.significance import pairs_table, ranks_table, sentences
 from starprompt.analysis import significance
-from tests.analysis.test_significance import scores
 from tests.helpers.paths import REPOSITORY
+from tests.helpers.scores import scores
 
 
 def plan_of(*names: str) -> Plan:
@@ -66,19 +62,6 @@ def test_bounds_are_no_rivals() -> None:
     plan = plan_of("m0", "m1")
     bound = replace(plan, methods=(plan.methods[0], replace(plan.methods[1], bound=True)))
     assert sentences(bound, pair(), "m0") == []
-
-
-@given(st.lists(st.floats(1, 20), min_size=2, max_size=12), st.floats(0.1, 8))
-def test_groups_hold_all_that_lie_within_the_difference(
-    places: list[float], difference: float
-) -> None:
-    groups = groups_within(places, difference)
-    ordered = sorted(places)
-    for a, b in pairwise(ordered):
-        together = any(low <= a and b <= high for low, high in groups)
-        assert together == (b - a < difference and b > a) or a == b
-    for low, high in groups:
-        assert high - low < difference
 
 
 def test_tables_and_figures_of_a_small_grid() -> None:

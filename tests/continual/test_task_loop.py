@@ -11,63 +11,21 @@ from typing import Any
 
 import pytest
 
-from starprompt.continual import task_checkpoint as under_way
 from starprompt.continual.learner import Learner
-from starprompt.continual.task_checkpoint import FOLDER, PLACE, STATE
-from starprompt.errors import TerminatedError, UserError
+from starprompt.errors import TerminatedError
 from starprompt.machine.termination import ENDED_BY
 from tests.helpers.continual_toy import ToyLearner, outcome_of, run_toy
+from tests.helpers.counted_toy import counted, terminate
 from tests.helpers.paths import REPOSITORY
 
 #: of the toy: three tasks of two epochs of three batches
 STEPS = 3 * 2 * 3
 
 
-class Counted(ToyLearner):
-    """Counts its steps, over all processes that share the list, and can be hit at one of them."""
-
-    taken: list[int]
-    hit_at: int
-    hit_with: Any
-
-    def train_step(self, batch: Any) -> Any:
-        self.taken.append(self.seen)
-        if len(self.taken) == self.hit_at:
-            self.hit_with()
-        return super().train_step(batch)
-
-
-def counted(taken: list[int], hit_at: int = 0, hit_with: Any = None) -> type[Learner]:
-    """The toy under its own name, which ``hit_with`` hits in its ``hit_at``-th step of all."""
-    own = {"taken": taken, "hit_at": hit_at, "hit_with": staticmethod(hit_with)}
-    return type("ToyLearner", (Counted,), {**own, "__module__": ToyLearner.__module__})
-
-
-def terminate() -> None:
-    """Twice, as shells and schedulers pass it on."""
-    os.kill(os.getpid(), signal.SIGTERM)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 def interrupt() -> None:
     """Ctrl-C, and the scheduler's signal behind it."""
     os.kill(os.getpid(), signal.SIGINT)
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-class CrashError(Exception):
-    """Ends a run from inside."""
-
-
-def crash() -> None:
-    raise CrashError
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    run_toy(folder)
-    return outcome_of(folder)
 
 
 @pytest.mark.parametrize("step", range(1, STEPS + 1))
@@ -112,40 +70,6 @@ def test_ended_again_and_again_it_arrives(tmp_path: Path, undisturbed: dict[str,
     assert outcome_of(tmp_path) == undisturbed
 
 
-def test_a_long_task_is_kept_unasked(
-    tmp_path: Path, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(under_way, "KEEP_EVERY", 0.0)
-    taken: list[int] = []
-    with pytest.raises(CrashError):
-        run_toy(tmp_path, counted(taken, 11, crash))
-    run_toy(tmp_path, counted(taken))
-    assert len(taken) == STEPS + 1  # only the step that crashed was taken twice
-    assert outcome_of(tmp_path) == undisturbed
-
-
-@pytest.mark.parametrize("name", [STATE, PLACE])
-def test_a_damaged_place_begins_its_task_anew(
-    name: str, tmp_path: Path, undisturbed: dict[str, Any]
-) -> None:
-    with pytest.raises(TerminatedError):
-        run_toy(tmp_path, counted([], 8, terminate))
-    file = tmp_path / "work" / FOLDER / name
-    file.write_bytes(file.read_bytes()[:-9])
-    taken: list[int] = []
-    run_toy(tmp_path, counted(taken))
-    assert len(taken) == 12
-    assert outcome_of(tmp_path) == undisturbed
-
-
-def test_a_place_of_another_fingerprint_is_not_gone_on_from(tmp_path: Path) -> None:
-    with pytest.raises(TerminatedError):
-        run_toy(tmp_path, counted([], 2, terminate))
-    taken: list[int] = []
-    assert run_toy(tmp_path, counted(taken), fingerprint="other").attempts == 1
-    assert len(taken) == STEPS
-
-
 def test_a_learner_that_can_not_tell_begins_its_task_anew(
     tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:
@@ -160,16 +84,6 @@ def test_a_learner_that_can_not_tell_begins_its_task_anew(
     run_toy(tmp_path, silent(0))
     assert len(taken) == STEPS + 2
     assert outcome_of(tmp_path) == undisturbed
-
-
-def test_a_full_disk_while_keeping_is_told(tmp_path: Path, monkeypatch: Any) -> None:
-    def full(path: Path, *_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(UserError, match="disk is full"):
-        run_toy(tmp_path, counted([], 2, terminate))
-    assert not (tmp_path / "work" / FOLDER).exists()
 
 
 def test_elsewhere_than_in_the_main_thread_a_run_minds_no_signal(tmp_path: Path) -> None:

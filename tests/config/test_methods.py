@@ -8,12 +8,28 @@ import pytest
 import yaml
 
 from starprompt.config import methods
-from starprompt.config.experiment import load_config
-from starprompt.config.methods import described_in, lineage, list_methods, load_method, variants_of
+from starprompt.config.experiment import FULL_METHOD, load_config
+from starprompt.config.methods import (
+    SearchRange,
+    described_in,
+    lineage,
+    list_methods,
+    load_method,
+    variants_of,
+)
 from starprompt.errors import UserError
 from tests.helpers.paths import REPOSITORY
 
+
+@pytest.mark.parametrize("wrong", [{}, {"low": 1}, {"low": 1, "high": 2, "choices": [1]}])
+def test_a_range_is_whole(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="either `choices` or both"):
+        SearchRange(**wrong)
+
+
 SHIPPED = REPOSITORY / "config" / "methods"
+
+
 PLAIN = {
     "title": "Plain",
     "learner": "baselines.ncm:NCM",
@@ -23,6 +39,8 @@ PLAIN = {
     "datasets": {"digits": {"lr": 0.2}, "isic": {"epochs": 9}},
     "sources": {"all": "Chosen here."},
 }
+
+
 Writer = Callable[..., None]
 
 
@@ -209,9 +227,6 @@ def test_a_broken_file_is_no_hindrance_to_the_others(write: Writer) -> None:
         load_method("perhaps-in-the-broken-file")
 
 
-# --- what is shipped -----------------------------------------------------------------------------
-
-
 def test_no_shipped_file_is_a_variant_of_another() -> None:
     files = {file.stem: yaml.safe_load(file.read_text()) for file in SHIPPED.glob("*.yaml")}
     assert [name for name, value in files.items() if "extends" in value] == []
@@ -248,23 +263,36 @@ def test_variants_have_the_names_of_finished_runs() -> None:
     assert described_in("joint") == "config/methods/finetune.yaml: variants.joint"
 
 
-def test_all_ablations_are_every_setting_once_and_a_part_is_its_variants() -> None:
-    demo = load_config(Path("config/demo.yaml"))
-    assert demo.ablations[0] == "starprompt-first-stage"
-    assert set(variants_of("starprompt")) - set(demo.ablations) == {
-        "starprompt-m1",  # starprompt-gaussian by another name
-        "starprompt-m5",  # starprompt by another name
-        "joint-starprompt",  # a bound
-    }
-    value = demo.model_dump()
-    named = ["replay", "starprompt-prefix", "starprompt-no-replay"]
-    some = load_config({**value, "ablations": named}).ablations
-    assert some == [
-        "starprompt-no-replay",
-        "starprompt-no-replay-1",
-        "starprompt-no-replay-2",
-        "starprompt-prefix",
-    ]
-    assert load_config({**value, "ablations": ["all"]}).ablations == demo.ablations
-    with pytest.raises(UserError, match="no method or part that variants change named 'repaly'"):
-        load_config({**value, "ablations": ["repaly"]})
+@pytest.mark.parametrize("name", ["demo", "paper"])
+def test_every_variant_differs_from_the_full_method_in_what_its_name_says(name: str) -> None:
+    config = load_config(Path(f"config/{name}.yaml"))
+    full = load_method(FULL_METHOD)
+    for dataset in config.datasets:
+        seen = {}
+        for variant in map(load_method, config.ablations):
+            if variant.learner != full.learner:
+                continue
+            values, own = full.resolve(dataset), variant.resolve(dataset)
+            changed = {k: own.get(k) for k in {*values, *own} if values.get(k) != own.get(k)}
+            if variant.keys != full.keys:
+                changed["keys"] = variant.keys
+            assert changed, f"{variant.name} is the full method"
+            seen[variant.name] = str(sorted(changed.items(), key=str))
+        assert len(set(seen.values())) == len(seen), "two variants are one and the same"
+
+
+def test_variants_share_the_first_stage_unless_theirs_differs() -> None:
+    full = load_method(FULL_METHOD)
+    keys = load_method(full.keys or "")
+    for name in load_config(Path("config/demo.yaml")).ablations:
+        variant = load_method(name)
+        if variant.keys in (None, full.keys):
+            continue
+        first = load_method(str(variant.keys))
+        assert first.resolve("digits") != keys.resolve("digits")
+        changed = {
+            k for k, v in first.resolve("digits").items() if keys.resolve("digits").get(k) != v
+        }
+        own = variant.resolve("digits")
+        if "components" in changed:
+            assert own["components"] == first.resolve("digits")["components"]

@@ -1,0 +1,18 @@
+"""Experiments whose costs are forecast."""
+
+from starprompt.config.methods import MethodSpec
+
+
+def new_method(**facts: object) -> MethodSpec:
+    return MethodSpec.model_validate(
+        {
+            "name": "novel",
+            "title": "Novel",
+            "learner": "baselines.novel:Novel",
+            "description": "A method of two files.",
+            "group": "prompt",
+            "uses": ["vit", "clip"],
+            "hyperparameters": {"epochs": 4, "batch_size": 32},
+            **facts,
+        }
+    )

@@ -1,0 +1,39 @@
+"""The paper's figures: all are drawn, equal results give equal bytes, missing ones are left out."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.image import imread
+
+from paper_figures.collect import collect
+from paper_figures.figures.paper import KINDS, write_figures
+from paper_figures.style import SUFFIXES
+from starprompt.grid import jobs as grid
+from tests.helpers.made_up_runs import small_plan
+
+
+def test_the_rules_name_the_figures_that_are_drawn() -> None:
+    assert set(grid.FIGURE_KINDS) == set(KINDS)
+    assert set(grid.FIGURE_FORMS) == set(SUFFIXES)
+
+
+def test_figures_leave_out_what_is_missing(tmp_path: Path) -> None:
+    plan = small_plan(tmp_path / "runs", methods=3, datasets=2, seeds=1)
+    for method in plan.methods:
+        (plan.run_folder("set-1", method.name, 1993) / "record.json").unlink()
+    (plan.run_folder("set-0", "method-0", 1993) / "record.json").unlink()
+    written = write_figures(collect(plan), tmp_path / "figures")
+    assert len(written) == 2 * 2 * len(KINDS) and all(path.stat().st_size for path in written)
+
+
+def test_all_figures_are_drawn_and_equal_results_give_equal_bytes(tmp_path: Path) -> None:
+    results = collect(small_plan(tmp_path / "runs", methods=4, datasets=1, seeds=2))
+    first = write_figures(results, tmp_path / "first")
+    second = write_figures(results, tmp_path / "second")
+    assert {path.name for path in first} == {
+        f"{kind}-set-0.{suffix}" for kind in KINDS for suffix in ("pdf", "png")
+    }
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes(), one.name
+        if one.suffix == ".png":
+            assert np.ptp(imread(one)) > 0.5  # not blank

@@ -1,0 +1,47 @@
+"""Collected results: missing runs, unlike streams and damaged tables of noise."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from paper_figures.collect import collect
+from starprompt.errors import UserError
+from starprompt.record.record import read_record, write_record
+from tests.helpers import fake_results
+from tests.helpers.made_up_runs import small_plan
+
+
+def test_many_missing_runs_are_counted(tmp_path: Path) -> None:
+    plan = fake_results.fake_plan(tmp_path, methods=13, datasets=2)
+    with pytest.raises(UserError, match=r"None of the 78 runs .* and 70 more;"):
+        collect(plan)
+
+
+def test_runs_of_unlike_streams_do_not_share_a_table(tmp_path: Path) -> None:
+    plan = small_plan(tmp_path, methods=2, datasets=1, seeds=1)
+    path = plan.run_folder("set-0", "joint", 1993) / "record.json"
+    record = read_record(path)
+    record.stream.data_digest = "e" * 64
+    write_record(path, record)
+    with pytest.raises(UserError, match="did not see the same stream \\(data_digest differs\\)"):
+        collect(plan)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("", "is not a table of noise"),
+        ("dataset,method\na,b\n", "is not a table of noise"),
+        ("dataset,method,rounding_std,repeats\na,b,high,3\n", "is not a table of noise"),
+        ("dataset,method,rounding_std,repeats\na,b,nan,3\n", "between 0 and 100"),
+        ("dataset,method,rounding_std,repeats\na,b,-1,3\n", "between 0 and 100"),
+        ("dataset,method,rounding_std,repeats\na,b,1,3\na,b,2,3\n", "two rows of one data set"),
+    ],
+)
+def test_a_damaged_table_of_noise_is_refused(tmp_path: Path, rows: str, said: str) -> None:
+    noise = tmp_path / "noise.csv"
+    noise.write_text(rows, encoding="utf-8")
+    plan = replace(small_plan(tmp_path / "runs", methods=2, seeds=1), noise=noise)
+    with pytest.raises(UserError, match=said):
+        collect(plan)
