@@ -44,7 +44,7 @@ def owner(folder: Path) -> dict[str, Any] | None:
     except Timeout:
         try:
             return dict(json.loads((folder / NOTE).read_text(encoding="utf-8")))
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError):
             return {}
     lock.release()
     return None

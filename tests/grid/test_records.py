@@ -1,30 +1,22 @@
 """A grid run on two machines becomes one; others' runs keep their name; nothing is mixed up."""
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 
-from starprompt.config.experiment import Config, Run
+from starprompt.config.experiment import Run
 from starprompt.errors import UserError
-from starprompt.files import SEAL, sealed
 from starprompt.grid import records
 from starprompt.grid.jobs import Grid
 from starprompt.grid.records import every_run, export, import_archive, merge
-from starprompt.record.origins import NOTE, imported_runs, origin_of
+from starprompt.record.origins import imported_runs, origin_of
 from starprompt.record.record import read_record, write_record
 from starprompt.record.run_files import RECORD, has_all_files
 from tests.helpers.paths import REPOSITORY
+from tests.helpers.record_runs import GRID
 from tests.helpers.whole_runs import write_whole_grid, write_whole_run
 
-CONFIG = Config(
-    name="small",
-    title="A small grid",
-    datasets=["digits"],
-    methods=["starprompt", "finetune"],
-    seeds=[1993, 1996],
-)
 FIRST_STAGE = "starprompt-first-stage"
 
 
@@ -38,14 +30,14 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def runs_of(seed: int) -> list[Run]:
-    return [run for run in every_run(CONFIG) if run.seed == seed]
+    return [run for run in every_run(GRID) if run.seed == seed]
 
 
 def other_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoints: bool = True, **chosen: list
 ) -> Path:
     """The archive that another machine exports, with the second seed's runs."""
-    write_whole_grid(CONFIG, runs_of(1996), tmp_path / "other")
+    write_whole_grid(GRID, runs_of(1996), tmp_path / "other")
     return exported(tmp_path, monkeypatch, checkpoints, **chosen)
 
 
@@ -54,36 +46,36 @@ def exported(
 ) -> Path:
     with monkeypatch.context() as there:
         there.chdir(tmp_path / "other")
-        export(CONFIG, tmp_path / "other.zip", checkpoints, **chosen)
+        export(GRID, tmp_path / "other.zip", checkpoints, **chosen)
     return tmp_path / "other.zip"
 
 
 def test_the_runs_of_a_grid_are_those_of_the_keys_too() -> None:
-    assert {run.method for run in every_run(CONFIG)} == {"starprompt", "finetune", FIRST_STAGE}
+    assert {run.method for run in every_run(GRID)} == {"starprompt", "finetune", FIRST_STAGE}
 
 
 def test_a_grid_run_on_two_machines_becomes_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_whole_grid(CONFIG, runs_of(1993), Path())
+    write_whole_grid(GRID, runs_of(1993), Path())
     archive = other_machine(tmp_path, monkeypatch)
-    new, known = merge(CONFIG, archive, "big-machine")
+    new, known = merge(GRID, archive, "big-machine")
     assert (len(new), known) == (3, 0)
-    for run in every_run(CONFIG):
-        assert has_all_files(CONFIG.run_folder(run))
-        assert origin_of(CONFIG.run_folder(run)) == ("big-machine" if run.seed == 1996 else "")
-    assert merge(CONFIG, archive, "big-machine") == ([], 3), "a second time changes nothing"
+    for run in every_run(GRID):
+        assert has_all_files(GRID.run_folder(run))
+        assert origin_of(GRID.run_folder(run)) == ("big-machine" if run.seed == 1996 else "")
+    assert merge(GRID, archive, "big-machine") == ([], 3), "a second time changes nothing"
     assert not list(Path("results/imported").glob(".incoming*"))
 
 
 def test_the_same_run_made_twice_is_named_and_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_whole_grid(CONFIG, [Run("digits", "finetune", 1996)], Path(), skill=0.5)
+    write_whole_grid(GRID, [Run("digits", "finetune", 1996)], Path(), skill=0.5)
     archive = other_machine(tmp_path, monkeypatch)
     with pytest.raises(UserError, match=r"small/digits/finetune/seed1996 .*made twice"):
-        merge(CONFIG, archive, "big-machine")
-    assert not (CONFIG.run_folder(Run("digits", "starprompt", 1996)) / RECORD).exists()
+        merge(GRID, archive, "big-machine")
+    assert not (GRID.run_folder(Run("digits", "starprompt", 1996)) / RECORD).exists()
 
 
 def test_an_import_is_labelled_and_touches_no_run_made_here(
@@ -107,7 +99,7 @@ def test_another_import_with_other_bytes_is_refused(
         Path("results/imported/a-colleague/small/digits/finetune/seed1996") / RECORD
     ).read_bytes()
     shutil.rmtree(tmp_path / "other" / "results")
-    write_whole_grid(CONFIG, runs_of(1996), tmp_path / "other", skill=0.3)
+    write_whole_grid(GRID, runs_of(1996), tmp_path / "other", skill=0.3)
     archive = exported(tmp_path, monkeypatch, checkpoints=False)
     with pytest.raises(UserError, match=r"digits/finetune/seed1996.* with other bytes"):
         import_archive(archive, "a-colleague")
@@ -127,14 +119,14 @@ def test_an_origin_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, na
 def test_a_merge_needs_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = other_machine(tmp_path, monkeypatch, checkpoints=False)
     with pytest.raises(UserError, match="exported with --checkpoints"):
-        merge(CONFIG, archive, "big-machine")
+        merge(GRID, archive, "big-machine")
 
 
 def test_a_merge_takes_no_run_that_the_experiment_does_not_have(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = other_machine(tmp_path, monkeypatch)
-    fewer = CONFIG.model_copy(update={"seeds": [1993]})
+    fewer = GRID.model_copy(update={"seeds": [1993]})
     with pytest.raises(UserError, match="seed1996 is no run of small"):
         merge(fewer, archive, "big-machine")
 
@@ -142,15 +134,15 @@ def test_a_merge_takes_no_run_that_the_experiment_does_not_have(
 def test_a_merge_takes_no_other_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_whole_grid(CONFIG, runs_of(1996), tmp_path / "other")
-    folder = tmp_path / "other" / CONFIG.run_folder(Run("digits", "finetune", 1996))
+    write_whole_grid(GRID, runs_of(1996), tmp_path / "other")
+    folder = tmp_path / "other" / GRID.run_folder(Run("digits", "finetune", 1996))
     record = read_record(folder / RECORD)
     name = next(iter(record.method.hyperparameters))
     record.method.hyperparameters[name] = 12345
     write_record(folder / RECORD, record)
     archive = exported(tmp_path, monkeypatch)
     with pytest.raises(UserError, match=f"finetune on digits, seed 1996.*{name} is 12345"):
-        merge(CONFIG, archive, "big-machine")
+        merge(GRID, archive, "big-machine")
     assert not Path("results/runs").exists()
 
 
@@ -159,50 +151,33 @@ def test_a_merge_takes_no_other_configuration(
 )
 def test_settings_are_part_of_a_configuration(tmp_path: Path, setting: str, value: object) -> None:
     run = Run("digits", "finetune", 1996)
-    record = write_whole_run(CONFIG, run, tmp_path / "run")
-    assert records.unlike(Grid(CONFIG), record) is None
+    record = write_whole_run(GRID, run, tmp_path / "run")
+    assert records.unlike(Grid(GRID), record) is None
     record.extra[setting] = value
-    assert f"settings.{setting}" in str(records.unlike(Grid(CONFIG), record))
+    assert f"settings.{setting}" in str(records.unlike(Grid(GRID), record))
 
 
 def test_keys_must_be_those_of_the_first_stage_that_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other machine's first stage is left out; the one here left other keys."""
-    write_whole_grid(CONFIG, [Run("digits", FIRST_STAGE, 1996)], Path(), skill=0.5)
+    write_whole_grid(GRID, [Run("digits", FIRST_STAGE, 1996)], Path(), skill=0.5)
     archive = other_machine(tmp_path, monkeypatch, methods=["starprompt"])
     with pytest.raises(UserError, match=f"keys that the run of {FIRST_STAGE}"):
-        merge(CONFIG, archive, "big-machine")
+        merge(GRID, archive, "big-machine")
 
 
 def test_a_run_trained_here_later_is_made_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = other_machine(tmp_path, monkeypatch)
-    merge(CONFIG, archive, "big-machine")
-    folder = CONFIG.run_folder(Run("digits", "finetune", 1996))
+    merge(GRID, archive, "big-machine")
+    folder = GRID.run_folder(Run("digits", "finetune", 1996))
     record = read_record(folder / RECORD)
     write_record(folder / RECORD, record.model_copy(update={"attempts": 2}))
     assert origin_of(folder) == ""
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"origin": "x"}', "[" * 100_000])
-def test_a_damaged_note_of_origin_is_named(tmp_path: Path, text: str) -> None:
-    write_whole_run(CONFIG, Run("digits", "finetune", 1996), tmp_path / "run")
-    (tmp_path / "run" / NOTE).write_text(text)
-    with pytest.raises(UserError, match=NOTE):
-        origin_of(tmp_path / "run")
-
-
-def test_a_note_with_a_path_as_origin_is_refused(tmp_path: Path) -> None:
-    write_whole_run(CONFIG, Run("digits", "finetune", 1996), tmp_path / "run")
-    value = {"origin": "../up", "record": "", "archive": ""}
-    (tmp_path / "run" / NOTE).write_text(json.dumps(sealed(value)))
-    assert SEAL in (tmp_path / "run" / NOTE).read_text()
-    with pytest.raises(UserError, match="no name"):
-        origin_of(tmp_path / "run")
-
-
 def test_nothing_to_export_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No run of small"):
-        export(CONFIG, tmp_path / "a.zip")
+        export(GRID, tmp_path / "a.zip")

@@ -17,29 +17,11 @@ from starprompt.grid.submit import (
     parse_settings,
     slurm_call,
 )
+from tests.helpers.sinfo import HYPHENS, SMALL, UNIVERSITY
 
 FILE = Path("config/paper.yaml")
 
-#: sinfo -h -o "%P|%a|%l|%D|%G" of one default partition with GPUs of one type
-SMALL = """\
-main*|up|infinite|1|gpu:fake:4
-urgent|up|infinite|1|gpu:fake:4
-"""
-#: a university: nodes without GPUs are the default, several kinds of GPUs, one partition down
-UNIVERSITY = """\
-standard*|up|3-00:00:00|212|(null)
-long|up|14-00:00:00|40|(null)
-gpu|up|1-00:00:00|6|gpu:a100:4(S:0-1),nvme:1
-gpu|up|1-00:00:00|12|gpu:v100:2(S:0)
-gpu_mig|up|8:00:00|2|gpu:a100_1g.5gb:28(S:0-1)
-dev_gpu|up|30:00|1|gpu:a100:4(S:0-1)
-old|inact|1-00:00:00|3|gpu:4
-"""
-#: types that the plugin does not take, counted without a socket, and resources that are no GPUs
-HYPHENS = """\
-batch*|up|12:00:00|20|gpu:tesla_v100-sxm2-16gb:4,craynetwork:4
-bigmem|drain|2-12:30:00|2|shard:8
-"""
+
 SETTINGS = "MinJobAge               = 300 sec\nAccountingStorageType   = accounting_storage/none\n"
 
 
@@ -60,20 +42,6 @@ def after(found: Call, option: str) -> list[str]:
     rest = found.arguments[found.arguments.index(option) + 1 :]
     end = next((i for i, word in enumerate(rest) if word.startswith("--")), len(rest))
     return rest[:end]
-
-
-def test_partitions_are_read() -> None:
-    gpu = next(p for p in parse_partitions(UNIVERSITY) if p.name == "gpu")
-    assert gpu.gpus == {"a100": 24, "v100": 24}
-    assert (gpu.nodes, gpu.minutes, gpu.up, gpu.default) == (18, 1440, True, False)
-    limits = {p.name: p.minutes for p in parse_partitions(SMALL + UNIVERSITY + HYPHENS)}
-    assert limits["main"] is None
-    assert (limits["dev_gpu"], limits["gpu_mig"], limits["bigmem"]) == (30, 480, 3630)
-    by_name = {p.name: p for p in parse_partitions(UNIVERSITY + HYPHENS)}
-    assert by_name["old"].gpus == {"": 12} and not by_name["old"].up
-    assert by_name["batch"].gpus == {"tesla_v100-sxm2-16gb": 80}
-    assert not by_name["bigmem"].gpus and not by_name["standard"].gpus
-    assert parse_partitions("") == []
 
 
 def test_a_default_partition_with_gpus_takes_all_jobs(paper: Config) -> None:

@@ -1,15 +1,15 @@
 """Headers of runs that were finished by an earlier source."""
 
 import json
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from starprompt.config.methods import check_hyperparameters, load_method
 from starprompt.continual.header import RunHeader
 from starprompt.record.record import MethodRecord, StreamRecord
+from tests.helpers.paths import REPOSITORY
 
-BEFORE = json.loads(Path(__file__).with_name("finished_before.json").read_text())
+BEFORE = json.loads((REPOSITORY / "tests" / "continual" / "finished_before.json").read_text())
 
 
 RUNS: dict[str, Any] = BEFORE["runs"]

@@ -1,8 +1,5 @@
 """Two runs side by side, lists of records, and whether each fits itself."""
 
-import csv
-import io
-import json
 import shutil
 from pathlib import Path
 
@@ -10,30 +7,13 @@ import pytest
 from typer.testing import CliRunner
 
 from starprompt.cli import app
-from starprompt.config.experiment import Config, Run
 from starprompt.errors import UserError
 from starprompt.record.comparison import compare, lines
-from starprompt.record.listing import listed, run_folders
 from starprompt.record.metrics import measure
 from starprompt.record.record import read_record, write_record
 from starprompt.record.run_files import PREDICTIONS, RECORD
 from starprompt.record.verify import verify_all
-from tests.helpers.whole_runs import write_whole_run
-
-CONFIG = Config(name="small", title="s", datasets=["digits"], methods=["finetune"], seeds=[1, 2])
-
-
-@pytest.fixture
-def runs(tmp_path: Path) -> tuple[Path, Path]:
-    folders = [tmp_path / f"small/digits/finetune/seed{seed}" for seed in CONFIG.seeds]
-    for seed, folder in zip(CONFIG.seeds, folders, strict=True):
-        write_whole_run(CONFIG, Run("digits", "finetune", seed), folder)
-    return folders[0], folders[1]
-
-
-def edited(folder: Path, **change: object) -> None:
-    record = read_record(folder / RECORD)
-    write_record(folder / RECORD, record.model_copy(update=change))
+from tests.helpers.record_runs import edited
 
 
 def test_a_run_is_equal_to_its_copy_but_for_times_and_machine(runs: tuple[Path, Path]) -> None:
@@ -90,37 +70,3 @@ def test_verify_as_a_command(runs: tuple[Path, Path]) -> None:
     assert done.exit_code == 1
     assert "seed1/record.json has record schema None" in done.output
     assert "1 of 2 runs are good." in done.output
-
-
-def test_lists_show_a_refused_record_and_the_rest(runs: tuple[Path, Path]) -> None:
-    edited(runs[1], device={"name": "=cmd()\x1b[31m"}, method_source="a" * 64)
-    (runs[0] / RECORD).write_text("[")
-    root = str(runs[0].parents[3])
-    done = CliRunner().invoke(app, ["records", "list", root])
-    assert done.exit_code == 1
-    assert "refused: " in done.output
-    assert "seed1/record.json is not a JSON record" in done.output
-    assert "\x1b" not in done.output
-    rows = json.loads(CliRunner().invoke(app, ["records", "list", root, "--json"]).output)
-    assert [bool(row["trouble"]) for row in rows] == [True, False]
-    assert rows[1]["origin"] == "here"
-    assert rows[1]["source"] == "a" * 12
-    text = CliRunner().invoke(app, ["records", "list", root, "--csv"]).output
-    table = list(csv.DictReader(io.StringIO(text)))
-    assert table[1]["device"].startswith("'=cmd")
-    assert float(table[1]["final"]) == pytest.approx(rows[1]["final"])
-
-
-def test_a_record_without_a_source_is_listed_as_unknown(runs: tuple[Path, Path]) -> None:
-    assert {row.source for row in listed(runs)} == {"unknown"}
-
-
-def test_hidden_folders_are_no_runs(runs: tuple[Path, Path]) -> None:
-    shutil.copytree(runs[0], runs[0] / ".finished")
-    assert run_folders(runs[0]) == [runs[0]]
-
-
-def test_an_empty_place_is_said(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["records", "list", str(tmp_path)])
-    assert isinstance(done.exception, UserError)
-    assert "no record under" in str(done.exception)
