@@ -10,8 +10,10 @@ what differs; an entry with a ``sweep`` stands for one variant per value:
         hyperparameters: {components: "{m}"}
         keys: {hyperparameters: {components: "{m}"}}
 
-``keys`` as a mapping says how the method that makes the keys differs; that method is derived. A
-user's file may vary a method too: it names it under ``extends``.
+A method of which a search is kept (``config/tuning``) has a further variant, METHOD-searched, with
+the values that it found; no list of methods has it. ``keys`` as a mapping says how the method that
+makes the keys differs; that method is derived. A user's file may vary a method too: it names it
+under ``extends``.
 """
 
 import copy
@@ -20,6 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from starprompt.config.tuned import SUFFIX, kept_search, kept_searches
 from starprompt.errors import UserError, unknown_name
 from starprompt.files import parse_yaml, read_text, require_name
 from starprompt.shipped.find import overlay
@@ -68,6 +71,10 @@ class Catalogue:
                 raise UserError(f"{found[0].where}: {circle} is a circle; break it.")
             if wanted in self.broken:
                 raise self.broken[wanted]
+            if wanted not in self.methods and (one := self._searched(wanted)) is not None:
+                found.append(one)
+                wanted = one.parent
+                continue
             if wanted not in self.methods:
                 if self.broken:  # the name may be a variant in a file that cannot be read
                     raise next(iter(self.broken.values()))
@@ -76,6 +83,20 @@ class Catalogue:
             found.append(self.methods[wanted])
             wanted = found[-1].parent
         return found[::-1]
+
+    def _searched(self, name: str) -> Description | None:
+        """The variant with the values of kept searches that ``name`` means, if it means one."""
+        method = name.removesuffix(SUFFIX)
+        files = kept_searches(method) if method != name and method in self.methods else {}
+        if not files:
+            return None
+        own: dict[str, Any] = {"datasets": {}, "sources": {}}
+        for dataset in files:
+            if (found := kept_search(dataset, method)) is not None:
+                own["datasets"][dataset] = found.best
+                own["sources"][dataset] = f"The best of {found.budget} trials of `starprompt tune`."
+        where = ", ".join(map(str, files.values()))
+        return Description(name, method, own, where, is_file=False)
 
     def merged(self, name: str) -> dict[str, Any]:
         """What a method says with all that it inherits.

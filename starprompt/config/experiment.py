@@ -20,6 +20,7 @@ from pydantic import (
 
 from starprompt.config.methods import list_methods, load_method, strictly, variants_of
 from starprompt.config.thresholds import Thresholds
+from starprompt.config.tuned import SUFFIX, kept_searches
 from starprompt.errors import invalid_file, unknown_name
 from starprompt.files import NAME_PATTERN, Line, read_yaml, require_name
 from starprompt.record.run_files import run_folder
@@ -69,6 +70,11 @@ class Config(_Model):
         default_factory=list,
         description=f"variants compared with {FULL_METHOD}, which must be among the methods: "
         "names, the parts that they change (`ablates`), or all",
+    )
+    values: Literal["default", "both"] = Field(
+        default="default",
+        description="hyperparameters: the methods' own; both: for the comparison also those that "
+        "kept searches found",
     )
     seeds: list[StrictInt] = Field(min_length=1)
     backbones: BackboneNames = BackboneNames()
@@ -164,6 +170,19 @@ class Config(_Model):
             for method in self.methods:
                 for seed in self.seeds:
                     yield Run(dataset, method, seed)
+
+    def searched_runs(self) -> Iterator[Run]:
+        """With ``values: both``, the runs of searched values, where they are others than the
+        method's own."""
+        if self.values != "both":
+            return
+        for method in self.methods:
+            if not (files := kept_searches(method)):
+                continue
+            own, searched = load_method(method), load_method(f"{method}{SUFFIX}")
+            for dataset in self.datasets:
+                if dataset in files and searched.resolve(dataset) != own.resolve(dataset):
+                    yield from (Run(dataset, searched.name, seed) for seed in self.seeds)
 
     def rounding(self) -> dict[str, Any]:
         """Settings that decide how a run rounds, without those that are as they always were.

@@ -119,7 +119,7 @@ def load_method(name: str) -> MethodSpec:
     Raises :class:`UserError` for an unknown name, a wrong type, an unknown key, a circle.
     """
     catalogue = read_catalogue(METHODS)
-    value, where = catalogue.merged(name), catalogue.methods[name].where
+    value, where = catalogue.merged(name), catalogue.lineage(name)[-1].where
     try:
         spec = strictly(MethodSpec, {**value, "name": name})
     except ValidationError as error:

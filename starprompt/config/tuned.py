@@ -1,6 +1,8 @@
-"""Searches whose outcome the methods' files hold: ``config/tuning/DATASET/METHOD.json``.
+"""Kept searches for hyperparameters: ``config/tuning/DATASET/METHOD.json``.
 
-The trials stand beside each as a table. Notes of tables and the docs are written from these files.
+The trials stand beside each as a table. A method's file keeps the values that the search began
+with; the best ones make a variant of it, METHOD-searched, whose runs are its own. Notes of tables
+and the docs are written from these files.
 """
 
 from pathlib import Path
@@ -9,10 +11,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from starprompt.errors import invalid_file
-from starprompt.shipped.find import find
+from starprompt.shipped.find import find, shipped_root
 
-#: searches whose outcome the methods' files hold: DATASET/METHOD.json and the trials' .csv
+#: kept searches: DATASET/METHOD.json and the trials' .csv
 KEPT = Path("config/tuning")
+#: what a method's name ends with where its values are those that a search found
+SUFFIX = "-searched"
 
 
 class Searched(BaseModel):
@@ -31,7 +35,7 @@ class Searched(BaseModel):
 
 
 def kept_search(dataset: str, method: str, folder: Path | None = None) -> Searched | None:
-    """The search that a method's values on ``dataset`` are from, if one is kept.
+    """The search of a method's values on ``dataset``, if one is kept.
 
     Raises :class:`UserError` for a damaged file.
     """
@@ -42,3 +46,10 @@ def kept_search(dataset: str, method: str, folder: Path | None = None) -> Search
         return Searched.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
         raise invalid_file(path, error) from error
+
+
+def kept_searches(method: str) -> dict[str, Path]:
+    """The files of a method's kept searches, of working folder and package, by data set."""
+    folders = {one.name for top in (shipped_root() / KEPT, KEPT) for one in top.glob("*/")}
+    files = {dataset: find(KEPT / dataset / f"{method}.json") for dataset in sorted(folders)}
+    return {dataset: file for dataset, file in files.items() if file.is_file()}

@@ -106,6 +106,8 @@ class Grid:
         for spec in list(self.methods.values()):
             if spec.keys is not None and spec.keys not in self.methods:
                 self.methods[spec.keys] = load_method(spec.keys)
+        for run in config.searched_runs():
+            self.methods.setdefault(run.method, load_method(run.method))
         self._depends: dict[tuple[str, str], str] = {}
         self._resources: dict[tuple[str, str], Resources] = {}
 
@@ -294,6 +296,8 @@ class Grid:
         searched."""
         shown = {"title", "description", "group", "stream", "rehearsal", "sources"}
         noise = noise_file(self.config.name)
+        searched = {(d, m) for d, m, _ in self.config.searched_runs()}
+        of_searched = {f"{d} {m}": self.run_depends(d, m) for d, m in sorted(searched)}
         return _canonical(
             {
                 "config": self.config.model_dump(include={"title", "datasets", "methods", "seeds"}),
@@ -314,6 +318,7 @@ class Grid:
                     for m in self.config.methods
                     if (found := kept_search(d, m)) is not None
                 },
+                **({"searched_runs": digest_of(of_searched)} if of_searched else {}),
                 **({"noise": sha256_file(noise)} if noise.is_file() else {}),
             }
         )
@@ -321,6 +326,11 @@ class Grid:
     def all_run_files(self, stem: str) -> list[str]:
         """One file, by its stem, of every run that the tables show."""
         return [self.run_files(*run)[stem] for run in self.config.runs()]
+
+    def searched_run_files(self, stem: str | None = None) -> list[str]:
+        """All files of the runs of searched values, which the comparison reads; or one by stem."""
+        every = [self.run_files(*run) for run in self.config.searched_runs()]
+        return [file for run in every for name, file in run.items() if stem in (None, name)]
 
     def finished_run_files(self, methods: Sequence[str] | None = None) -> list[str]:
         """Every file of every run of the methods, the runs of their keys included.

@@ -116,6 +116,7 @@ def _runs(grid: Grid, ablations: bool) -> Iterator[Run]:
         for method in methods:
             for seed in grid.config.seeds:
                 yield Run(dataset, method, seed)
+    yield from grid.config.searched_runs()
 
 
 def _status(grid: Grid, run: Run, queue: Mapping[str, list[Queued]]) -> RunStatus:

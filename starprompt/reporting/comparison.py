@@ -4,12 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starprompt.config.experiment import FULL_METHOD, RESULTS, Config, load_config
-from starprompt.config.methods import load_method
-from starprompt.config.tuned import kept_search
-from starprompt.data.registry import load_dataset_spec
 from starprompt.reporting.ablations import depends, reach
-from starprompt.reporting.method_pages import shown_range, shown_value
 from starprompt.reporting.plan import finished_runs
+from starprompt.reporting.searches import searches_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,39 +130,3 @@ def write_page(
     return write_comparison(
         analyses, page, reach(config), searches_table(config), figures, made_from, said
     )
-
-
-def searches_table(config: Config) -> "Table | None":
-    """What kept searches tried and found, one row a data set and method; None without any."""
-    import pandas as pd
-
-    from paper_figures.tables.table import Table, number
-
-    rows, how, several = [], set(), len(config.datasets) > 1
-    for dataset in config.datasets:
-        for name in config.methods:
-            spec, found = load_method(name), kept_search(dataset, name)
-            if found is None:
-                continue
-            how.add((found.budget, found.tasks, found.validation, found.seed))
-            where = [f"{key} {shown_range(limits)}" for key, limits in found.ranges.items()]
-            rows.append(
-                {
-                    "Method": spec.title,
-                    **({"Data set": load_dataset_spec(dataset).title} if several else {}),
-                    "Searched": "; ".join(where),
-                    "First trial [%]": number(found.own_accuracy, 1),
-                    "Best [%]": number(found.best_accuracy, 1),
-                    "Taken": ", ".join(f"{key} {shown_value(v)}" for key, v in found.best.items()),
-                }
-            )
-    if not rows:
-        return None
-    notes = [
-        f"{budget} trials a method on the first {tasks} tasks, in the class order of seed {seed}, "
-        f"each judged on {100 * share:g}% of those tasks' training images. The first trial is what "
-        "the method had before; the rest are Optuna's. No test image was opened."
-        for budget, tasks, share, seed in sorted(how)
-    ]
-    cells = pd.DataFrame(rows)
-    return Table("searches", "Searches for hyperparameters.", cells, cells, notes)

@@ -15,7 +15,7 @@ from starprompt.config.methods import (
     list_methods,
     load_method,
 )
-from starprompt.config.tuned import kept_search
+from starprompt.config.tuned import SUFFIX, kept_search
 from starprompt.data.registry import list_datasets, load_dataset_spec
 from starprompt.errors import UserError
 from starprompt.files import write_text
@@ -144,8 +144,8 @@ def _search(spec: MethodSpec, dataset: str) -> str | None:
     own = "diverged" if found.own_accuracy is None else f"{found.own_accuracy:.1f}%"
     return (
         f"Search ({dataset}): {where}; {found.budget} trials on the first {found.tasks} tasks, "
-        f"judged on {100 * found.validation:g}% of their training images. What stood here before: "
-        f"{own}; best: {found.best_accuracy:.1f}% with {best}."
+        f"judged on {100 * found.validation:g}% of their training images. With the values above: "
+        f"{own}; best: {found.best_accuracy:.1f}% with {best} (`{spec.name}{SUFFIX}`)."
     )
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from starprompt.config.experiment import Config, noise_file
 from starprompt.config.methods import MethodSpec, load_method
 from starprompt.config.published import load_published
-from starprompt.config.tuned import Searched, kept_search
 from starprompt.data.registry import load_dataset_spec
 from starprompt.grid.ablation_jobs import ZERO_SHOT
 from starprompt.grid.records import borrowed
 from starprompt.grid.status import RunStatus, experiment_status
 from starprompt.record.run_files import RunKey, has_all_files
+from starprompt.reporting.searches import search_notes
 
 if TYPE_CHECKING:
     from paper_figures.collect import Results
@@ -105,43 +105,8 @@ def _tuning_notes(config: Config) -> list[str]:
                 titles.setdefault(spec.sources[dataset], []).append(spec.title)
         heading = f"Hyperparameters on {load_dataset_spec(dataset).title}"
         notes += [f"{heading}, {', '.join(who)}: {text}" for text, who in titles.items()]
-        notes += _search_notes(dataset, methods)
+        notes += search_notes(dataset, methods)
     return [*notes, "Where every other hyperparameter is from stands in docs/methods.md."]
-
-
-def _search_notes(dataset: str, methods: list[MethodSpec]) -> list[str]:
-    """What was tuned, and on what: kept searches of one kind in one sentence; then the rest.
-
-    A method whose values are said to be chosen by a search that was not kept is no method that was
-    not searched: the note says which is which.
-    """
-    title = load_dataset_spec(dataset).title
-    searched: dict[str, list[str]] = {}
-    unkept, others = [], []
-    for spec in methods:
-        if (found := kept_search(dataset, spec.name)) is not None:
-            searched.setdefault(_how(found), []).append(f"{spec.title} ({', '.join(found.best)})")
-        elif _SEARCHED in spec.sources.get(dataset, ""):
-            unkept.append(spec.title)
-        else:
-            others.append(spec.title)
-    notes = [f"Searched on {title}, {how}: {'; '.join(who)}." for how, who in searched.items()]
-    if unkept:
-        notes.append(f"Searched on {title}, trials not kept: {', '.join(unkept)}.")
-    if notes and others:
-        notes.append(f"Not searched on {title}: {', '.join(others)}.")
-    return notes
-
-
-#: how a method's YAML says that a value is from a search
-_SEARCHED = "starprompt tune"
-
-
-def _how(found: Searched) -> str:
-    return (
-        f"{found.budget} trials each on the first {found.tasks} tasks in the class order of seed "
-        f"{found.seed}, judged on {100 * found.validation:g}% of their training images"
-    )
 
 
 def _row(spec: MethodSpec) -> "MethodRow":

@@ -1,4 +1,4 @@
-"""A method's file holds what its search found."""
+"""A kept search began with the values of the method's file, and makes a variant of it."""
 
 from pathlib import Path
 
@@ -6,18 +6,25 @@ import pandas as pd
 import pytest
 
 from starprompt.config import tuned
-from starprompt.config.methods import load_method
+from starprompt.config.methods import check_hyperparameters, load_method
 from tests.helpers.paths import REPOSITORY
 
 ROOT = REPOSITORY
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config" / "tuning").glob("*/*.json")))
-def test_a_methods_file_holds_what_its_kept_search_found(path: Path) -> None:
-    found = tuned.kept_search(path.parent.name, path.stem, ROOT / "config" / "tuning")
+def test_a_kept_search_began_with_what_the_methods_file_holds(path: Path) -> None:
+    """The first trial has the method's own values, and METHOD-searched has the best one's."""
+    dataset = path.parent.name
+    found = tuned.kept_search(dataset, path.stem, ROOT / "config" / "tuning")
     assert found is not None
-    values = load_method(path.stem).resolve(path.parent.name)
-    assert {name: values[name] for name in found.best} == found.best
-    trials = pd.read_csv(path.with_suffix(".csv"))
-    assert len(trials) == found.budget
+    spec, trials = load_method(path.stem), pd.read_csv(path.with_suffix(".csv"))
+    first = trials[trials["trial"] == 0].iloc[0]
+    assert {name: first[name] for name in found.best} == {
+        name: spec.resolve(dataset)[name] for name in found.best
+    }
+    searched = load_method(f"{path.stem}-searched")
+    assert searched.resolve(dataset) == spec.resolve(dataset) | found.best
+    assert check_hyperparameters(searched, dataset)
+    assert len(trials) == found.budget == 8
     assert trials["validation_accuracy"].max() == found.best_accuracy

@@ -7,8 +7,6 @@ import pytest
 from paper_figures.collect import collect
 from paper_figures.pages.comparison import comparison
 from paper_figures.provenance import read_stamp
-from starprompt.config import methods as config_module
-from starprompt.config import tuned
 from starprompt.config.experiment import load_config
 from starprompt.grid import jobs
 from starprompt.reporting import comparison as command
@@ -16,36 +14,6 @@ from tests.helpers.compared_methods import made_analyses
 from tests.helpers.paths import REPOSITORY
 
 ROOT = REPOSITORY
-
-
-def test_the_command_tells_what_was_searched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    analyses = made_analyses(tmp_path)
-    monkeypatch.setattr(config_module, "METHODS", ROOT / "config" / "methods")
-    monkeypatch.setattr(tuned, "KEPT", tmp_path / "kept")
-    config = load_config(
-        {"name": "fake", "title": "t", "datasets": ["digits"], "methods": ["lwf"], "seeds": [0]}
-    )
-    assert command.searches_table(config) is None
-    found = tuned.Searched(
-        budget=3,
-        tasks=2,
-        validation=0.2,
-        seed=7,
-        ranges={"lr": {"low": 0.001, "high": 0.1, "log": True}, "epochs": {"choices": [5, 10]}},
-        own_accuracy=50.0,
-        best_accuracy=61.25,
-        best={"lr": 0.002, "epochs": 5},
-    )
-    (tmp_path / "kept" / "digits").mkdir(parents=True)
-    (tmp_path / "kept" / "digits" / "lwf.json").write_text(found.model_dump_json())
-    table = command.searches_table(config)
-    assert table is not None
-    page = comparison(analyses, [], table, {})
-    assert "lr 0.001 to 0.1; epochs of 5, 10" in page
-    assert "lr 0.002, epochs 5" in page
-    assert "3 trials a method on the first 2 tasks, in the class order of seed 7" in page
 
 
 def test_runs_that_are_missing_are_named_and_left_out(tmp_path: Path) -> None:

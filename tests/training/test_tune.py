@@ -10,7 +10,7 @@ import pytest
 
 from starprompt.config import methods as config_module
 from starprompt.config import tuned
-from starprompt.config.experiment import Config
+from starprompt.config.experiment import Config, Run
 from starprompt.config.methods import load_method
 from starprompt.data.stream import TaskStream
 from starprompt.errors import DivergedError, UserError
@@ -109,13 +109,51 @@ def test_a_kept_search_is_told_under_the_tables(
     notes = " ".join(make_plan(config).notes)
     assert (
         "Searched on Handwritten digits, 3 trials each on the first 2 tasks in the class order of "
-        "seed 7, judged on 20% of their training images: LwF (lr, epochs, weight)."
+        "seed 7, judged on 20% of their training images: LwF (lr, epochs, weight). The values "
+        "found stand in the table of searches; this one shows what the methods' files hold."
     ) in notes
-    assert "Not searched on Handwritten digits: NCM (SimpleCIL)." in notes
     assert Grid(config).paper_depends() != before, "the workflow would not make the tables again"
     (tmp_path / "kept/digits/lwf.json").write_text('{"budget": 3}')
     with pytest.raises(UserError, match=r"lwf\.json"):
         make_plan(config)
+
+
+def test_searched_values_are_runs_of_their_own(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They stand beside the own ones, are in no list of methods, and tables do not show them."""
+    pretend(monkeypatch, [])
+    config = config.model_copy(update={"methods": ["lwf", "ncm"]})
+    before, runs = Grid(config).paper_depends(), list(config.runs())
+    with pytest.raises(UserError, match="lwf-searched"):
+        load_method("lwf-searched")
+    search.search(config, "lwf", "digits", budget=9, keep=True)
+    best = tuned.kept_search("digits", "lwf").best  # type: ignore[union-attr]
+    spec = load_method("lwf-searched")
+    assert spec.resolve("digits") == load_method("lwf").resolve("digits") | best
+    assert spec.resolve("cifar100") == load_method("lwf").resolve("cifar100")
+    assert "lwf-searched" not in config_module.list_methods()
+    assert list(config.searched_runs()) == []
+    both = config.model_copy(update={"values": "both"})
+    assert list(both.searched_runs()) == [Run("digits", "lwf-searched", 1993)]
+    assert list(both.runs()) == runs
+    grid = Grid(both)
+    assert grid.searched_run_files("record") == [
+        str(both.run_folder(Run("digits", "lwf-searched", 1993)) / "record.json")
+    ]
+    assert set(grid.searched_run_files()) & set(grid.finished_run_files()) == set()
+    assert any("lwf-searched" in rule.methods for rule in grid.train_rules())
+    assert Grid(config).run_depends("digits", "lwf") == grid.run_depends("digits", "lwf")
+    assert grid.paper_depends() != before
+
+
+def test_values_that_a_search_left_as_they_were_need_no_run(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, [])
+    search.search(config, "lwf", "digits", budget=1, keep=True)
+    both = config.model_copy(update={"values": "both"})
+    assert list(both.searched_runs()) == []
 
 
 def test_the_same_search_asks_for_the_same_trials(

@@ -62,6 +62,7 @@ rule comparison:
         GRID.all_run_files("record"),
         GRID.all_run_files("predictions"),
         GRID.all_run_files("selection"),
+        GRID.searched_run_files("record"),
         GRID.figures()["prompt-use"],
     output:
         GRID.comparison(),
@@ -110,3 +111,4 @@ rule compare:
     input:
         rules.comparison.output,
         GRID.finished_run_files(),
+        GRID.searched_run_files(),
