@@ -22,6 +22,7 @@ from starprompt.config.thresholds import shown
 from starprompt.data.cli import app as data_app
 from starprompt.errors import FailedRunError, TerminatedError, UserError, unknown_name
 from starprompt.files import trouble
+from starprompt.finished.cli import evaluate_command, predict_command
 from starprompt.grid.records_cli import app as records_app
 from starprompt.machine import numerics
 from starprompt.machine.termination import ending_at_once, interruptible
@@ -37,6 +38,9 @@ app.add_typer(data_app, name="data", help="Data sets: list, download, prepare, v
 app.add_typer(new_app, name="new", help="Write a method or a data set to begin with.")
 app.add_typer(records_app, name="records", help="Finished runs: export, import, compare, verify.")
 app.add_typer(weights_app, name="weights", help="Backbone weights: where, verify, download, make.")
+
+app.command("predict")(predict_command)
+app.command("evaluate")(evaluate_command)
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="Experiment, as config/demo.yaml.")]
 DatasetOption = Annotated[str, typer.Option("--dataset", help="Name of a data set.")]

@@ -17,8 +17,9 @@ class RunHeader:
     """Method, stream and frozen parts of a run, as its record will name them.
 
     ``settings`` holds what else the outcome depends on (precision, batch of the augmentation ...);
-    it goes into the fingerprint and into the record's ``extra``. ``neutral`` names hyperparameters
-    that the fingerprint leaves out, see ``BaseHyperparameters.neutral``.
+    it goes into the fingerprint and into the record's ``extra``. ``about``, which holds what else a
+    reader of the run needs, goes into ``extra`` alone. ``neutral`` names hyperparameters that the
+    fingerprint leaves out, see ``BaseHyperparameters.neutral``.
     """
 
     config: str
@@ -28,6 +29,7 @@ class RunHeader:
     keys: dict[str, str] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     neutral: frozenset[str] = frozenset()
+    about: dict[str, Any] = field(default_factory=dict)
 
     @property
     def where(self) -> str:

@@ -237,7 +237,7 @@ def _record(
         attempts=work.attempts,
         fingerprint=fingerprint,
         method_source=method_source(header.method.learner.partition(":")[0]),
-        extra=header.settings | {"memory": outcomes[-1].memory},
+        extra=header.settings | header.about | {"memory": outcomes[-1].memory},
     )
 
 

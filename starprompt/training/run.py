@@ -31,6 +31,7 @@ from starprompt.data.registry import data_root, load_dataset_spec
 from starprompt.data.store import open_prepared, prepared_folder
 from starprompt.data.stream import TaskStream, refuse_other_description, view_digest
 from starprompt.data.transforms import TestView
+from starprompt.data.view_facts import ViewFacts
 from starprompt.errors import UserError
 from starprompt.files import sha256_file
 from starprompt.machine import numerics
@@ -143,9 +144,8 @@ def run(
         micro_batch=config.micro_batch,
     )
     backbones = _backbones(config, method, clip)
-    stream_record = describe_stream(
-        stream, title=load_dataset_spec(cell.dataset).title, seed=cell.seed
-    )
+    spec = load_dataset_spec(cell.dataset)
+    stream_record = describe_stream(stream, title=spec.title, seed=cell.seed)
     keys = _keys_record(method, keys_folder, stream_record)
     if "clip" in backbones:
         made_keys = keys_folder if keys is not None else None
@@ -172,6 +172,7 @@ def run(
             **({} if perturbation is None else {"perturbation": perturbation.number}),
         },
         neutral=hp.neutral(),
+        about={"view": ViewFacts.of(spec).kept()},
     )
     begin_run()
     with products(config.precision), deterministic(config.deterministic):

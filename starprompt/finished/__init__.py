@@ -1,0 +1,1 @@
+"""Finished runs: opened as a library, asked about other images, drawn."""
