@@ -74,6 +74,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "starprompt.reporting": (
         *BASE,
         "starprompt.record",
+        "starprompt.machine",
         "starprompt.config",
         "starprompt.data",
         "starprompt.analysis",

@@ -21,7 +21,10 @@ Names = Annotated[
 
 @app.command()
 def where(names: Names = None) -> None:
-    """Print the weights folder and, for each backbone, the file that would be loaded."""
+    """Print the weights folder and, for each backbone, the file that would be loaded.
+
+    Example: starprompt weights where
+    """
     from starprompt.backbones import weights
 
     typer.echo(f"weights folder: {weights.weights_folder().absolute()}")
@@ -36,7 +39,10 @@ def where(names: Names = None) -> None:
 
 @app.command()
 def verify(names: Names = None) -> None:
-    """Load each backbone from this machine's files and print the SHA-256 of its weights."""
+    """Load each backbone from this machine's files and print the SHA-256 of its weights.
+
+    Example: starprompt weights verify tiny
+    """
     from starprompt.backbones import checkpoints, weights
     from starprompt.files import sha256_file
 
@@ -58,7 +64,10 @@ def verify(names: Names = None) -> None:
 
 @app.command()
 def download(names: Names = None) -> None:
-    """Fetch weights from the Hugging Face hub into the weights folder, to be carried elsewhere."""
+    """Fetch weights from the Hugging Face hub into the weights folder, to be carried elsewhere.
+
+    Example: starprompt weights download
+    """
     import shutil
 
     from starprompt.backbones import weights
@@ -85,7 +94,10 @@ def make_tiny(
         int, typer.Option(min=1, help="CPU threads; from 2 on both are trained at once.")
     ] = 2,
 ) -> None:
-    """Train the tiny pair from nothing: the files that come with the package, made again."""
+    """Train the tiny pair from nothing: the files that come with the package, made again.
+
+    Example: starprompt weights make-tiny --output tiny
+    """
     from starprompt.backbones.tiny.train import make
 
     card = make(output, threads=threads)

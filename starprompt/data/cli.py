@@ -30,13 +30,19 @@ Folder = Annotated[
 
 @app.command("list")
 def list_command(root: Root = None, datasets: Folder = DATASETS_FOLDER) -> None:
-    """The data sets that have a description, and what is there of each."""
+    """The data sets that have a description, and what is there of each.
+
+    Example: starprompt data list
+    """
     typer.echo(commands.listing(root or data_root(), datasets))
 
 
 @app.command("download")
 def download_command(name: Names, root: Root = None, datasets: Folder = DATASETS_FOLDER) -> None:
-    """Fetch a data set's files as they were published."""
+    """Fetch a data set's files as they were published.
+
+    Example: starprompt data download eurosat
+    """
     for line in commands.download_all(commands.specs(name, datasets), root or data_root()):
         typer.echo(line)
 
@@ -53,7 +59,10 @@ def prepare_command(
         int | None, typer.Option(min=1, max=1024, help="CPU threads; all cores.")
     ] = None,
 ) -> None:
-    """Fetch if need be, and decode once, into a memory map."""
+    """Fetch if need be, and decode once, into a memory map.
+
+    Example: starprompt data prepare digits
+    """
     chosen = commands.specs(name, datasets)
     for line in commands.prepare_all(
         chosen, root or data_root(), skip_corrupt=skip_corrupt, workers=threads
@@ -107,7 +116,10 @@ def add_command(
 
 @app.command("verify")
 def verify_command(name: Names, root: Root = None, datasets: Folder = DATASETS_FOLDER) -> None:
-    """Check counts and checksums of what was prepared."""
+    """Check counts and checksums of what was prepared.
+
+    Example: starprompt data verify digits
+    """
     typer.echo(commands.verify_all(commands.specs(name, datasets), root or data_root()))
 
 
@@ -121,13 +133,19 @@ def show_command(
     ] = None,
     per_class: Annotated[int, typer.Option(min=1, max=100, help="Images of each class.")] = 6,
 ) -> None:
-    """Write a contact sheet: some images of each class with names."""
+    """Write a contact sheet: some images of each class with names.
+
+    Example: starprompt data show digits --output digits.png
+    """
     spec = commands.specs(name, datasets)[0]
     typer.echo(commands.show(spec, root or data_root(), output, per_class))
 
 
 @app.command("where")
 def where_command(name: Names, root: Root = None, datasets: Folder = DATASETS_FOLDER) -> None:
-    """Which files a data set is made from, and where to put them by hand."""
+    """Which files a data set is made from, and where to put them by hand.
+
+    Example: starprompt data where imagenet-r
+    """
     for spec in commands.specs(name, datasets):
         typer.echo(commands.where(spec, root or data_root()))

@@ -34,7 +34,10 @@ def predict_command(
     as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a finished run sees in images: class and score, per image."""
+    """Say what a finished run sees in images: class and score, per image.
+
+    Example: starprompt predict results/runs/demo/digits/starprompt/seed1993 photos
+    """
     loaded = _loaded(run, keys, device)
     from starprompt.finished import ask
 
@@ -67,7 +70,10 @@ def evaluate_command(
     as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
-    """Test a finished run on another data set of the same classes (domain shift)."""
+    """Test a finished run on another data set of the same classes (domain shift).
+
+    Example: starprompt evaluate RUN --dataset my-digits
+    """
     loaded = _loaded(run, keys, device)
     from starprompt.files import atomic_path
     from starprompt.finished.ask import evaluate_on

@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from starprompt.config.experiment import RESULTS, load_config
+from starprompt.config.options import DEFAULT_CONFIG, ConfigOption
 from starprompt.errors import UserError
 
 app = typer.Typer(no_args_is_help=True)
 
-ConfigOption = Annotated[Path, typer.Option("--config", help="Experiment, as config/demo.yaml.")]
 OriginOption = Annotated[str, typer.Option("--origin", help="Name that tables call it by.")]
 ArchiveArgument = Annotated[Path, typer.Argument(help="What `records export` wrote.")]
 
@@ -18,7 +18,7 @@ ArchiveArgument = Annotated[Path, typer.Argument(help="What `records export` wro
 @app.command("export")
 def export_command(
     archive: Annotated[Path, typer.Argument(help="Zip file to write.")],
-    config: ConfigOption = Path("config/demo.yaml"),
+    config: ConfigOption = DEFAULT_CONFIG,
     checkpoints: Annotated[
         bool, typer.Option("--checkpoints", help="With checkpoints and diagnostics, for a merge.")
     ] = False,
@@ -26,7 +26,10 @@ def export_command(
     method: Annotated[list[str] | None, typer.Option(help="Only this method.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Only this seed.")] = None,
 ) -> None:
-    """Write an experiment's finished runs, verified, into one archive with a manifest."""
+    """Write an experiment's finished runs, verified, into one archive with a manifest.
+
+    Example: starprompt records export demo.zip
+    """
     from starprompt.grid.records import export
 
     runs = export(
@@ -37,7 +40,10 @@ def export_command(
 
 @app.command("import")
 def import_command(archive: ArchiveArgument, origin: OriginOption) -> None:
-    """Place another's runs under results/imported/ORIGIN; tables show whose they are."""
+    """Place another's runs under results/imported/ORIGIN; tables show whose they are.
+
+    Example: starprompt records import theirs.zip --origin lab-b
+    """
     from starprompt.grid.records import import_archive
 
     new, known = import_archive(archive, origin)
@@ -48,9 +54,12 @@ def import_command(archive: ArchiveArgument, origin: OriginOption) -> None:
 def merge_command(
     archive: ArchiveArgument,
     origin: OriginOption,
-    config: ConfigOption = Path("config/demo.yaml"),
+    config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
-    """Place runs of the same experiment, trained on another machine, among those made here."""
+    """Place runs of the same experiment, trained on another machine, among those made here.
+
+    Example: starprompt records merge second.zip --origin node-2
+    """
     from starprompt.grid.records import merge
 
     experiment = load_config(config)
@@ -68,6 +77,8 @@ def list_command(
     """List records: origin, method, data set, seed, accuracy, source, versions, device.
 
     Exit status 1 where a record is refused.
+
+    Example: starprompt records list --csv
     """
     from starprompt.record import listing
 
@@ -87,6 +98,8 @@ def diff_command(
     """Compare two runs: configuration, code, versions, results, first differing prediction.
 
     Exit status 1 where configuration, results or predictions differ.
+
+    Example: starprompt records diff RUN OTHER
     """
     from starprompt.record.comparison import compare, lines
 
@@ -106,6 +119,8 @@ def verify_command(
     """Recompute every metric from the accuracy matrix, and the matrix from the predictions.
 
     Exit status 1 with the names of the runs that contradict themselves.
+
+    Example: starprompt records verify --experiment demo
     """
     from starprompt.record.verify import verify_all
 

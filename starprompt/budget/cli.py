@@ -1,0 +1,53 @@
+"""`starprompt cost`: the forecast, and beside what was measured."""
+
+from typing import Annotated
+
+import typer
+
+from starprompt.config.experiment import load_config
+from starprompt.config.options import DEFAULT_CONFIG, ConfigOption
+from starprompt.errors import unknown_name
+
+app = typer.Typer()
+
+
+@app.command("cost", rich_help_panel="Grid")
+def cost_command(
+    config: ConfigOption = DEFAULT_CONFIG,
+    rate: Annotated[float | None, typer.Option(min=1e-6, help="TFLOP/s sustained.")] = None,
+    dataset: Annotated[list[str] | None, typer.Option(help="Only this data set.")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="Only this method, and its keys.")
+    ] = None,
+    parts: Annotated[bool, typer.Option("--parts", help="By part and phase.")] = False,
+    measured: Annotated[
+        bool, typer.Option("--measured", help="Beside what finished runs counted and took.")
+    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="For machines: of one run.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: everything.")] = False,
+) -> None:
+    """Forecast images, operations, hours, memory and disk of an experiment; nothing is loaded.
+
+    Example: starprompt cost --config config/paper.yaml --dataset eurosat
+    """
+    from starprompt.budget import measured as comparison
+    from starprompt.budget import report
+
+    experiment = load_config(config)
+    for name in dataset or ():
+        if name not in experiment.datasets:
+            raise unknown_name(f"data set of {config}", name, experiment.datasets)
+    if measured:
+        chosen: dict[str, list[str]] = {"datasets": dataset or [], "methods": method or []}
+        some = experiment.model_copy(update={key: names for key, names in chosen.items() if names})
+        rows = comparison.measured(some)
+        write = comparison.as_json if as_json else comparison.as_text
+        typer.echo(comparison.as_csv(rows) if as_csv else write(rows), nl=not as_csv)
+        return
+    found = report.forecast(experiment, dataset or (), method or (), rate)
+    if as_csv:
+        typer.echo(report.as_csv(found), nl=False)
+    elif as_json:
+        typer.echo(report.as_json(found))
+    else:
+        typer.echo(report.parts_as_text(found) if parts else report.as_text(found))

@@ -1,0 +1,34 @@
+"""Options that several commands share: one default, one help text."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+#: the experiment that every command means where none is named
+DEFAULT_CONFIG = Path("config/demo.yaml")
+
+ConfigOption = Annotated[
+    Path,
+    typer.Option(
+        "--config",
+        envvar="STARPROMPT_CONFIG",
+        help="Experiment's file: here, or else the package's.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="For scripts.")]
+DatasetOption = Annotated[str, typer.Option("--dataset", help="Name of a data set.")]
+MethodOption = Annotated[str, typer.Option("--method", help="Name of a method.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, max=1024, help="CPU threads.")
+]
+GpuOption = Annotated[
+    int | None,
+    typer.Option("--gpu", min=0, max=1024, help="GPUs to lease, instead of the experiment's."),
+]
+SeedsOption = Annotated[
+    list[int],
+    typer.Option(
+        "--seed", help="Seed of the run and of the class order; repeat it to train several in turn."
+    ),
+]

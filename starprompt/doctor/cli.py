@@ -1,0 +1,33 @@
+"""`starprompt doctor`."""
+
+import sys
+
+import typer
+
+from starprompt.config.experiment import load_config
+from starprompt.config.options import DEFAULT_CONFIG, ConfigOption, JsonOption
+
+app = typer.Typer()
+
+
+@app.command("doctor", rich_help_panel="Start")
+def doctor_command(
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Check what an experiment needs of this machine: a line per need, with what to do.
+
+    Exit status 1 where the experiment cannot run like this.
+
+    Example: starprompt doctor --config config/paper.yaml
+    """
+    from starprompt.doctor import checks
+
+    found = []
+    for finding in checks.examine(load_config(config)):
+        found.append(finding)
+        if not as_json:
+            typer.echo(checks.as_text(finding))
+    if as_json:
+        typer.echo(checks.as_json(found))
+    sys.exit(any(finding.state == "wrong" for finding in found))

@@ -1,0 +1,161 @@
+"""Commands that write tables, figures and pages from finished runs."""
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from starprompt.config.experiment import load_config
+from starprompt.config.options import DEFAULT_CONFIG, ConfigOption, DatasetOption
+from starprompt.machine import numerics
+
+app = typer.Typer()
+
+
+class DocsPart(StrEnum):
+    """What `starprompt docs` writes."""
+
+    METHODS = "methods"
+    FINDINGS = "findings"
+
+
+@app.command("tables", rich_help_panel="Results")
+def tables_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Write the paper's tables from finished runs: CSV, Markdown, LaTeX and HTML.
+
+    Example: starprompt tables --config config/demo-baselines.yaml
+    """
+    numerics.settle(load_config(config).numerics)
+    from starprompt.reporting.paper import make_tables
+
+    for path in make_tables(config):
+        typer.echo(f"wrote {path}")
+
+
+@app.command("figures", rich_help_panel="Results")
+def figures_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Draw the paper's figures from finished runs: PDF and PNG.
+
+    Example: starprompt figures --config config/demo-baselines.yaml
+    """
+    numerics.settle(load_config(config).numerics)
+    from starprompt.reporting.paper import make_figures
+
+    for path in make_figures(config):
+        typer.echo(f"wrote {path}")
+
+
+@app.command("analyse", rich_help_panel="Results")
+def analyse_command(dataset: DatasetOption, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Analyse the runs of the ablations on one data set: keys, mixtures, replay, failure modes.
+
+    Example: starprompt analyse --dataset digits
+    """
+    numerics.settle(load_config(config).numerics)
+    from starprompt.reporting.ablations import make_analysis
+
+    for path in make_analysis(config, dataset):
+        typer.echo(f"wrote {path}")
+
+
+@app.command("ablations", rich_help_panel="Results")
+def ablations_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Write the ablations' tables, figures and findings from the analyses.
+
+    Example: starprompt ablations
+    """
+    numerics.settle(load_config(config).numerics)
+    from starprompt.reporting.ablations import make_ablations
+
+    for path in make_ablations(config):
+        typer.echo(f"wrote {path}")
+
+
+@app.command("compare", rich_help_panel="Results")
+def compare_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Measure how an experiment's methods err and choose prompts: results/NAME/findings.md.
+
+    Example: starprompt compare --config config/demo-baselines.yaml
+    """
+    numerics.settle(load_config(config).numerics)
+    from starprompt.reporting.comparison import make_comparison
+
+    for path in make_comparison(config):
+        typer.echo(f"wrote {path}")
+
+
+@app.command("digests", rich_help_panel="Results")
+def digests_command(
+    config: ConfigOption = DEFAULT_CONFIG,
+    write: Annotated[
+        bool, typer.Option("--write", help="Keep these runs' digests for others to compare with.")
+    ] = False,
+) -> None:
+    """Compare the predictions of portable runs with those that another machine computed.
+
+    Exit status 1 where they differ though the libraries are the same.
+
+    Example: starprompt digests --config results/demo-portable/config.yaml
+    """
+    from starprompt.reporting.digests import compare_digests
+
+    same, lines = compare_digests(load_config(config), write)
+    for line in lines:
+        typer.echo(line)
+    sys.exit(not same)
+
+
+@app.command("report", rich_help_panel="Results")
+def report_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Write one self-contained page with everything: results/NAME/report.html.
+
+    Example: starprompt report
+    """
+    from starprompt.reporting.report import make_report
+
+    typer.echo(f"wrote {make_report(config)}")
+
+
+@app.command("docs", rich_help_panel="Results")
+def docs_command(
+    what: Annotated[
+        DocsPart, typer.Argument(help="The methods' pages, or an experiment's findings.")
+    ] = DocsPart.METHODS,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Write docs/methods.md and docs/references.bib, or docs/findings-NAME.md.
+
+    The first also marks the findings that are older than what they describe.
+
+    Example: starprompt docs findings --config config/demo.yaml
+    """
+    from starprompt.reporting.findings_pages import refresh_notices, write_findings_pages
+    from starprompt.reporting.method_pages import write_method_pages
+
+    paths = (
+        write_findings_pages(config)
+        if what is DocsPart.FINDINGS
+        else [*write_method_pages(), *refresh_notices()]
+    )
+    for path in paths:
+        typer.echo(f"wrote {path}")
+
+
+@app.command("show", rich_help_panel="Results")
+def show_command(
+    method: Annotated[str, typer.Argument(help="Name of a method or variant.")],
+    dataset: Annotated[str | None, typer.Option(help="With its own values for it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Print every resolved value of a method and where each is from.
+
+    Example: starprompt show starprompt-m20 --dataset imagenet-r
+    """
+    from starprompt.data.registry import list_datasets
+    from starprompt.reporting import shown_method
+
+    if dataset is not None:
+        shown_method.check_dataset(dataset, list_datasets())
+    found = shown_method.resolved(method, dataset)
+    typer.echo(shown_method.as_json(found) if as_json else shown_method.as_text(found))

@@ -1,0 +1,181 @@
+"""Commands that train: `starprompt check`, `embed`, `run`, `noise`, `tune`."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from starprompt.config.experiment import Config, Run, load_config
+from starprompt.config.methods import load_method
+from starprompt.config.options import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    DatasetOption,
+    GpuOption,
+    MethodOption,
+    SeedsOption,
+    ThreadsOption,
+)
+from starprompt.config.thresholds import shown
+from starprompt.errors import unknown_name
+from starprompt.machine import numerics
+from starprompt.machine.termination import ending_at_once
+
+app = typer.Typer()
+
+
+@app.command("check", rich_help_panel="Train")
+def check_command(
+    config: ConfigOption = DEFAULT_CONFIG,
+    method: Annotated[
+        str | None,
+        typer.Option(help="Judge this method's contract instead: two tiny tasks, seconds."),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A hyperparameter for that, as NAME=VALUE; repeat it."),
+    ] = None,
+) -> None:
+    """Check a configuration and all that it names: data sets, methods, hyperparameters.
+
+    With --method, learn two tiny tasks and say of each demand on a method whether it is kept.
+
+    Example: starprompt check --config config/paper.yaml
+    """
+    if method is not None:
+        from starprompt.training.check_method import lines
+
+        for line in lines(method, changes or ()):
+            typer.echo(line)
+        return
+    from starprompt.training.run import check
+
+    experiment = load_config(config)
+    check(experiment)
+    typer.echo(f"{config}: {len(list(experiment.runs()))} runs, all names and values are good.")
+
+
+@app.command("embed", rich_help_panel="Train")
+def embed_command(
+    dataset: DatasetOption,
+    config: ConfigOption = DEFAULT_CONFIG,
+    threads: ThreadsOption = None,
+    gpu: GpuOption = None,
+) -> None:
+    """Compute CLIP's features of a prepared data set's clean images, once for all runs.
+
+    Example: starprompt embed --dataset digits
+    """
+    experiment = _loaded(config, threads, gpu)
+    _settle(experiment, f"embedding of {dataset}")
+    from starprompt.training.run import embed
+
+    out = embed(experiment, dataset)
+    typer.echo(f"wrote {out}")
+
+
+@app.command("run", rich_help_panel="Train")
+def run_command(
+    dataset: DatasetOption,
+    method: MethodOption,
+    seed: SeedsOption,
+    config: ConfigOption = DEFAULT_CONFIG,
+    threads: ThreadsOption = None,
+    gpu: GpuOption = None,
+    back_up: Annotated[
+        bool,
+        typer.Option("--keep-backup", help="Back up finished runs against deletion by Snakemake."),
+    ] = False,
+) -> None:
+    """Train and test one method on one data set under one seed, or several in one process.
+
+    Example: starprompt run --dataset digits --method starprompt --seed 1993
+    """
+    experiment = _loaded(config, threads, gpu)
+    load_method(method)
+    if dataset not in experiment.datasets:
+        raise unknown_name(f"data set of {config}", dataset, experiment.datasets)
+    _settle(experiment, f"{method} on {dataset}")
+    from starprompt.training.seeds import run_all
+
+    cells = [Run(dataset, method, one) for one in seed]
+    for cell, record in run_all(experiment, cells, keep_backup=back_up):
+        typer.echo(
+            f"{method} on {dataset}, seed {cell.seed}: final average accuracy "
+            f"{record.metrics.final_average_accuracy:.2f}% ({experiment.run_folder(cell)})"
+        )
+        tasks = record.extra.get("signatures", {}).get("tasks", [])
+        for line in shown(tasks, experiment.signatures):
+            typer.echo(f"  shows a failure mode: {line}")
+
+
+@app.command("noise", rich_help_panel="Train")
+def noise_command(
+    config: ConfigOption = DEFAULT_CONFIG,
+    repeats: Annotated[int, typer.Option(min=1, help="Perturbed runs of each run.")] = 2,
+    dataset: Annotated[list[str] | None, typer.Option(help="Only this data set.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Only this method.")] = None,
+    threads: ThreadsOption = None,
+    gpu: GpuOption = None,
+) -> None:
+    """Repeat runs with other rounding: each method's spread, beside that over seeds.
+
+    Example: starprompt noise --method starprompt-first-stage --repeats 3
+    """
+    experiment = _loaded(config, threads, gpu)
+    _settle(experiment, f"noise of {experiment.name}")
+    from starprompt.training.noise import measure_noise
+
+    table = measure_noise(experiment, repeats, dataset or (), method or ())
+    typer.echo(table.to_string(index=False, float_format="%.3f"))
+    typer.echo(f"wrote results/{experiment.name}/noise.csv, for the tables to show")
+
+
+@app.command("tune", rich_help_panel="Train")
+def tune_command(
+    method: MethodOption,
+    dataset: DatasetOption,
+    config: ConfigOption = DEFAULT_CONFIG,
+    budget: Annotated[int, typer.Option(help="Trials in the method's own ranges.")] = 12,
+    tasks: Annotated[int, typer.Option(help="Tasks that a trial learns, from the first on.")] = 3,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Put table and outcome under config/tuning too.")
+    ] = False,
+    threads: ThreadsOption = None,
+    gpu: GpuOption = None,
+) -> None:
+    """Choose a method's hyperparameters on a part of the training images, never the test split.
+
+    Example: starprompt tune --method slca --dataset digits --budget 4
+    """
+    experiment = _loaded(config, threads, gpu)
+    _settle(experiment, f"search for {method}")
+    from starprompt.training.tune import search
+
+    if dataset not in experiment.datasets:
+        raise unknown_name(f"data set of {config}", dataset, experiment.datasets)
+    out = search(experiment, method, dataset, budget, tasks, keep)
+    typer.echo(out.read_text(encoding="utf-8"))
+    typer.echo(f"the table is {out}, best first")
+
+
+def _loaded(config: Path, threads: int | None, gpu: int | None) -> Config:
+    given = {"threads": threads, "gpu": gpu}
+    update = {key: value for key, value in given.items() if value is not None}
+    return load_config(config).model_copy(update=update)
+
+
+def _settle(experiment: Config, what: str) -> None:
+    """Set this process's threads before torch is imported; lease its device after that.
+
+    Importing torch asks CUDA for nothing, and imports finish before the job waits for a GPU.
+    """
+    for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB"):
+        os.environ[f"{library}_NUM_THREADS"] = str(experiment.threads)
+    numerics.settle(experiment.numerics)
+    with ending_at_once():
+        import starprompt.training.run  # noqa: F401
+    from starprompt.machine.leases import lease
+
+    lease(0 if experiment.device == "cpu" else experiment.gpu, experiment.runs_per_gpu, what)
