@@ -15,6 +15,7 @@ from starprompt.continual.checkpoint import WorkFolder
 from starprompt.continual.flops import StepCounter
 from starprompt.continual.learner import Learner
 from starprompt.continual.losses import LossWatch
+from starprompt.continual.progress import ProgressNote
 from starprompt.continual.seeding import generators_state, restore_generators
 from starprompt.continual.task_checkpoint import Place
 from starprompt.data.stream import Task
@@ -81,14 +82,16 @@ def _take_steps(
     earlier = place.seconds
     clock = kept = started
     counter = StepCounter(place.steps, place.step_operations)
+    total = learner.epochs * batches_an_epoch
     bar = tqdm(
-        total=learner.epochs * batches_an_epoch,
+        total=total,
         initial=place.steps,
         desc=where,
         unit="step",
         leave=False,
         disable=None if loop.progress is None else not loop.progress,
     )
+    note = ProgressNote(loop.work.path, task.index, learner.epochs, total)
     with bar, loop.termination.in_steps():
         for epoch in range(place.epoch, learner.epochs):
             learner.begin_epoch(epoch)
@@ -109,6 +112,7 @@ def _take_steps(
                 place.step, place.steps = step + 1, place.steps + 1
                 place.step_operations = counter.operations
                 clock = time.perf_counter()
+                note.say(epoch + 1, place.steps, clock)
                 if loop.termination.asked or clock - kept > task_checkpoint.KEEP_EVERY:
                     place.values, place.seconds = watch.values(), earlier + clock - started
                     _keep(learner, place, where, loop)

@@ -1,6 +1,7 @@
 """Commands about the whole grid: `starprompt submit`, `status`."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -48,11 +49,15 @@ def status_command(
         str | None, typer.Option(help="finished, running, waiting, started or failed alone.")
     ] = None,
     ablations: Annotated[bool, typer.Option(help="Show the ablations' runs too.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay and show changes.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    html: Annotated[Path | None, typer.Option("--html", help="Write this page.")] = None,
 ) -> None:
     """Say of every run whether it is finished, running, waiting, started or failed, and where.
 
     Example: starprompt status --state failed
     """
-    from starprompt.grid.status import status_text
+    from starprompt.grid.status_views import show
 
-    typer.echo(status_text(load_config(config), state, ablations))
+    if (said := show(load_config(config), state, ablations, watch, as_json, html)) is not None:
+        typer.echo(said)

@@ -7,8 +7,9 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from starprompt.config.experiment import RESULTS, Config, Run
 from starprompt.config.methods import with_keys
@@ -17,7 +18,7 @@ from starprompt.grid.jobs import Grid
 from starprompt.machine.run_lock import owner
 from starprompt.machine.termination import ENDED_BY
 from starprompt.record.record import read_record
-from starprompt.record.run_files import RECORD, has_all_files
+from starprompt.record.run_files import PROGRESS, RECORD, has_all_files
 
 State = Literal["finished", "running", "waiting", "started", "failed"]
 STATES: tuple[State, ...] = get_args(State)
@@ -37,7 +38,14 @@ class Queued:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """How one run is."""
+    """How one run is.
+
+    accuracy  the final average accuracy of a finished run, in percent
+    so_far    the average accuracy on the tasks seen, after the last finished task
+    epoch     of the task that is being learned, counted from 1; 0 where that is unknown
+    part      how much of the run is done, from 0 to 1
+    seconds   that a finished run trained for
+    """
 
     run: Run
     state: State
@@ -48,9 +56,20 @@ class RunStatus:
     about: str = ""
     logs: tuple[Path, ...] = ()
     last_lines: tuple[str, ...] = ()
+    so_far: float | None = None
+    epoch: int = 0
+    epochs: int = 0
+    part: float = 0.0
+    seconds: float | None = None
 
 
-def experiment_status(config: Config, ablations: bool = False) -> list[RunStatus]:
+#: finished runs that were read before, by folder, each with the time its record had then
+Known = dict[Path, tuple[int, RunStatus]]
+
+
+def experiment_status(
+    config: Config, ablations: bool = False, known: Known | None = None
+) -> list[RunStatus]:
     """The state of every run that an experiment's tables need, and of the runs of their keys.
 
     finished   its results are there
@@ -59,11 +78,30 @@ def experiment_status(config: Config, ablations: bool = False) -> list[RunStatus
     started    some of it was learned; no process works on it
     failed     its last process ended with an error, or its record is damaged; no process works
 
-    ``ablations`` adds the experiment's variants.
+    ``ablations`` adds the experiment's variants. ``known`` keeps finished runs between calls, so
+    that their records are read once.
     """
     grid = Grid(config)
     queue = slurm_queue()
-    return [_status(grid, run, queue) for run in _runs(grid, ablations)]
+    return [_known_status(grid, run, queue, known) for run in _runs(grid, ablations)]
+
+
+def _known_status(
+    grid: Grid, run: Run, queue: Mapping[str, list[Queued]], known: Known | None
+) -> RunStatus:
+    if known is None:
+        return _status(grid, run, queue)
+    folder = grid.config.run_folder(run)
+    try:
+        written = (folder / RECORD).stat().st_mtime_ns
+    except OSError:
+        return _status(grid, run, queue)
+    if folder not in known or known[folder][0] != written or not has_all_files(folder):
+        status = _status(grid, run, queue)
+        if status.state != "finished":
+            return status
+        known[folder] = (written, status)
+    return known[folder][1]
 
 
 def slurm_queue() -> dict[str, list[Queued]]:
@@ -125,8 +163,12 @@ def _status(grid: Grid, run: Run, queue: Mapping[str, list[Queued]]) -> RunStatu
     damage = ""
     if has_all_files(folder):
         try:
-            accuracy = read_record(folder / RECORD).metrics.final_average_accuracy
-            return RunStatus(run, "finished", tasks, tasks, accuracy=accuracy)
+            record = read_record(folder / RECORD)
+            accuracy = record.metrics.final_average_accuracy
+            seconds = sum(time.train + time.end for time in record.times)
+            return RunStatus(
+                run, "finished", tasks, tasks, accuracy=accuracy, part=1.0, seconds=seconds
+            )
         except UserError as error:
             damage = str(error)
     done = len(list(folder.glob("work/task-*/outcome.json")))
@@ -141,8 +183,17 @@ def _status(grid: Grid, run: Run, queue: Mapping[str, list[Queued]]) -> RunStatu
     slurm_log = _newest_slurm_log(f"rule_{rule}/{wildcards}")
     logs = tuple(path for path in (log, slurm_log) if path is not None and path.is_file())
 
+    place = _place(folder / "work", done)
+    part = (done + (place.steps_done / place.steps if place.steps else 0.0)) / max(tasks, done, 1)
+
     def status(state: State, about: str = "", last_lines: tuple[str, ...] = ()) -> RunStatus:
-        return RunStatus(run, state, tasks, done, attempts, None, about, logs, last_lines)
+        return RunStatus(
+            *(run, state, tasks, done, attempts, None, about, logs, last_lines),
+            so_far=_so_far(folder / "work", done),
+            epoch=place.epoch,
+            epochs=place.epochs,
+            part=min(part, 1.0),
+        )
 
     note = owner(folder)
     if note is not None:
@@ -170,10 +221,37 @@ def _tasks(grid: Grid, run: Run) -> int:
     return grid.datasets[run.dataset].task_count or 1
 
 
+class _Place(NamedTuple):
+    """Where in its task a run is; zeros where that is unknown."""
+
+    epoch: int = 0
+    epochs: int = 0
+    steps_done: int = 0
+    steps: int = 0
+
+
+def _place(work: Path, done: int) -> _Place:
+    """What the run wrote of the task behind its ``done`` finished ones."""
+    note = _json(work / PROGRESS)
+    try:
+        place = _Place(*(int(note[key]) for key in _Place._fields))
+        here = note["task"] == done and 0 <= place.steps_done <= place.steps
+        return place if here and 0 <= place.epoch <= place.epochs else _Place()
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return _Place()
+
+
+def _so_far(work: Path, done: int) -> float | None:
+    row = _json(work / f"task-{done - 1:03d}/outcome.json").get("accuracy") if done else None
+    numbers = [v for v in row if isinstance(v, int | float)] if isinstance(row, list) else []
+    seen = [float(value) for value in numbers if isfinite(value)]
+    return sum(seen) / len(seen) if seen else None
+
+
 def _json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return {}
 
 

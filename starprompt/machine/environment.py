@@ -81,9 +81,12 @@ def method_source(module: str) -> str:
 
     The learner's own modules count, and of ours those of :data:`METHOD_FOLDERS` that it or the
     runner imports. Records say it, so that runs of different code are not averaged in silence; no
-    run is trained again because of it. It is equal under every Python version.
+    run is trained again because of it. It is equal under every Python version, and empty for a
+    learner that stands in no file, such as a script's own.
     """
     own = module.split(".")[0]
+    if own in ("__main__", "__mp_main__") or _source(module) is None:
+        return ""
     digest = hashlib.sha256()
     for name, path in sorted(_sources(module).items()):
         ours = any(name == folder or name.startswith(f"{folder}.") for folder in METHOD_FOLDERS)

@@ -11,6 +11,8 @@ SELECTION = "selection.parquet"
 DIAGNOSTICS = "diagnostics.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
 RECORD = "record.json"
+#: in an unfinished run's folder ``work``: where in its task it is, written now and then
+PROGRESS = "progress.json"
 #: All files of a finished run. The record is last, because it says that the others are complete.
 RUN_FILES = (PREDICTIONS, SELECTION, DIAGNOSTICS, CHECKPOINT, RECORD)
 #: What is left out of an archive of records unless it is asked for: large, and read by no table.

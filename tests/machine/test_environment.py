@@ -142,3 +142,8 @@ def test_a_method_s_source_is_of_the_folders_below_it() -> None:
     assert environment.method_source("starprompt.method.starprompt") != environment.method_source(
         "baselines.finetune"
     )
+
+
+def test_a_script_s_own_learner_has_no_source() -> None:
+    assert environment.method_source("__main__") == ""
+    assert environment.method_source("starprompt.no_such_module") == ""
