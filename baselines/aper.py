@@ -17,14 +17,14 @@ from pydantic import Field
 from torch import Tensor
 
 from starprompt.backbones.adapters import Adaptation, AdaptedViT
-from starprompt.backbones.first_session import Session
-from starprompt.continual.learner import BaseHyperparameters, Learner
+from starprompt.continual.first_session import SessionLearner
+from starprompt.continual.learner import BaseHyperparameters
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
 from starprompt.replay.statistics import class_means
 
 
-class Aper(Learner):
+class Aper(SessionLearner):
     """A first session, then nothing but class means."""
 
     class Hyperparameters(BaseHyperparameters):
@@ -51,7 +51,6 @@ class Aper(Learner):
             prompts=hp.prompts,
         )
         self.means = torch.zeros(0, 2 * self.net.dim, device=setting.device)
-        self.session: Session | None = None
 
     @property
     def epochs(self) -> int:
@@ -62,26 +61,11 @@ class Aper(Learner):
     def begin_task(self, task: Task) -> None:
         self.session, self.optimiser = None, None
         if task.index == 0 and self.hp.adaptation != "none":
-            self.session = Session(
-                self.net.trained().values(),
-                self.net.dim,
-                task.current,
-                device=self.setting.device,
-                lr=self.hp.lr,
-                epochs=self.hp.epochs,
-                momentum=self.hp.momentum,
-                weight_decay=self.hp.weight_decay,
-            )
-            self.optimiser = self.session.optimiser
+            self.begin_session(self.net.trained().values(), self.net.dim, task.current)
 
-    def begin_epoch(self, epoch: int) -> None:
-        assert self.session is not None
-        self.session.begin_epoch(epoch)
-
-    def train_step(self, batch: Batch) -> dict[str, Tensor]:
-        assert self.session is not None
+    def adapted(self, batch: Batch) -> Tensor:
         self.net.train()
-        return {"loss": self.session.step(self.net(batch.images), batch.labels)}
+        return self.net(batch.images)
 
     # --- class means
 

@@ -19,9 +19,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from starprompt.backbones.adapters import beside_mlps, new_adapters
-from starprompt.backbones.first_session import Session
 from starprompt.backbones.prompted_vit import PromptedViT
-from starprompt.continual.learner import BaseHyperparameters, Learner
+from starprompt.continual.first_session import SessionLearner
+from starprompt.continual.learner import BaseHyperparameters
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
 from starprompt.replay.statistics import class_means
@@ -46,7 +46,7 @@ def synthesised(prototypes: Tensor, task_of_class: Tensor, recalculate: bool) ->
     return made
 
 
-class Ease(Learner):
+class Ease(SessionLearner):
     """Adapters that are trained one after another, and prototypes in all of their subspaces."""
 
     class Hyperparameters(BaseHyperparameters):
@@ -80,24 +80,11 @@ class Ease(Learner):
 
     def begin_task(self, task: Task) -> None:
         self.task, self.seen = task.index, task.seen_classes
-        self.session = Session(
-            self.adapters[task.index].parameters(),
-            self.net.dim,
-            task.current,
-            device=self.setting.device,
-            lr=self.hp.lr,
-            epochs=self.hp.epochs,
-            momentum=self.hp.momentum,
-            weight_decay=self.hp.weight_decay,
-        )
-        self.optimiser = self.session.optimiser
+        self.begin_session(self.adapters[task.index].parameters(), self.net.dim, task.current)
 
-    def begin_epoch(self, epoch: int) -> None:
-        self.session.begin_epoch(epoch)
-
-    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+    def adapted(self, batch: Batch) -> Tensor:
         self.adapters.train()
-        return {"loss": self.session.step(self.subspace(batch, self.task), batch.labels)}
+        return self.subspace(batch, self.task)
 
     def subspace(self, batch: Batch, task: int | None) -> Tensor:
         """(B, D) features with the adapter of ``task``; None: without."""

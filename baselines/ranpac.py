@@ -21,15 +21,15 @@ from pydantic import Field
 from torch import Tensor
 
 from starprompt.backbones.adapters import Adaptation, AdaptedViT
-from starprompt.backbones.first_session import Session
-from starprompt.continual.learner import BaseHyperparameters, Learner
+from starprompt.continual.first_session import SessionLearner
+from starprompt.continual.learner import BaseHyperparameters
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
 from starprompt.precision import exactly
 from starprompt.replay.ridge import held_out_errors, ridge_solution
 
 
-class RanPAC(Learner):
+class RanPAC(SessionLearner):
     """A first session, then one pass over each task's images, a Gram matrix, a linear system."""
 
     class Hyperparameters(BaseHyperparameters):
@@ -70,7 +70,6 @@ class RanPAC(Learner):
         self.targets = torch.zeros(m, setting.stream.n_classes, device=setting.device)
         self.weights = torch.zeros_like(self.targets)
         self.seen = 0
-        self.session: Session | None = None
 
     @property
     def epochs(self) -> int:
@@ -81,26 +80,11 @@ class RanPAC(Learner):
     def begin_task(self, task: Task) -> None:
         self.seen, self.session, self.optimiser = task.seen_classes, None, None
         if task.index == 0 and self.hp.adaptation != "none":
-            self.session = Session(
-                self.net.trained().values(),
-                self.net.dim,
-                task.current,
-                device=self.setting.device,
-                lr=self.hp.lr,
-                epochs=self.hp.epochs,
-                momentum=self.hp.momentum,
-                weight_decay=self.hp.weight_decay,
-            )
-            self.optimiser = self.session.optimiser
+            self.begin_session(self.net.trained().values(), self.net.dim, task.current)
 
-    def begin_epoch(self, epoch: int) -> None:
-        assert self.session is not None
-        self.session.begin_epoch(epoch)
-
-    def train_step(self, batch: Batch) -> dict[str, Tensor]:
-        assert self.session is not None
+    def adapted(self, batch: Batch) -> Tensor:
         self.net.train()
-        return {"loss": self.session.step(self.net(batch.images), batch.labels)}
+        return self.net(batch.images)
 
     # --- Phase 2
 

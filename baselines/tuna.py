@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from starprompt.backbones.adapters import beside_mlps, likeness, merge_adapters, new_adapters
 from starprompt.backbones.classifier import load_module_state, module_state
-from starprompt.backbones.first_session import annealed
 from starprompt.backbones.prompted_vit import PromptedViT
 from starprompt.continual.learner import BaseHyperparameters, Learner, Selection
+from starprompt.continual.schedules import half_cosine
 from starprompt.data.batch import Batch
 from starprompt.data.stream import Task
 from starprompt.replay.head_alignment import align_cosine_head
@@ -95,7 +95,7 @@ class Tuna(Learner):
 
     def begin_epoch(self, epoch: int) -> None:
         for group in self.optimiser.param_groups:
-            group["lr"] = annealed(self.hp.lr, epoch, self.epochs)
+            group["lr"] = half_cosine(epoch, self.epochs, self.hp.lr)
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         own = self.adapters[self.task].train()

@@ -32,10 +32,17 @@ SSF_SPREAD = 0.02
 
 
 class Adapter(nn.Module):
-    """0.1 (W_up dropout(relu(W_down x + b_down)) + b_up) of tokens (..., D); zero at the start."""
+    """scale (W_up dropout(f(W_down x + b_down)) + b_up) of tokens (..., D); zero at the start.
 
-    def __init__(self, width: int, bottleneck: int) -> None:
+    Scale 0.1, dropout and f = relu by default. ``learned``: a scale that starts at 1 and learns,
+    no dropout and f = gelu, as LAE has it.
+    """
+
+    def __init__(self, width: int, bottleneck: int, *, learned: bool = False) -> None:
         super().__init__()
+        self.learned = learned
+        if learned:
+            self.scale = nn.Parameter(torch.tensor(1.0))
         self.down = nn.Linear(width, bottleneck)
         self.up = nn.Linear(bottleneck, width)
         nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5))
@@ -43,6 +50,8 @@ class Adapter(nn.Module):
             nn.init.zeros_(zero)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.learned:
+            return self.scale * self.up(F.gelu(self.down(x)))
         hidden = F.dropout(F.relu(self.down(x)), DROPOUT, self.training)
         return SCALE * self.up(hidden)
 

@@ -9,27 +9,19 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
+from starprompt.backbones.adapters import Adapter
 from starprompt.backbones.prompted_vit import BesideAttention, Injection, LowRank, Prefix
 
 Kind = Literal["adapter", "lora", "prefix"]
 
 
-class ParallelAdapter(nn.Module):
-    """scale (W_up gelu(W_down x + b) + c), beside the attention; ``size`` is its bottleneck."""
+class ParallelAdapter(Adapter):
+    """An adapter with a learned scale, beside the attention; ``size`` is its bottleneck."""
 
     def __init__(self, dim: int, size: int) -> None:
-        super().__init__()
-        self.down, self.up = nn.Linear(dim, size), nn.Linear(size, dim)
-        self.scale = nn.Parameter(torch.tensor(1.0))
-        nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5))
-        for zero in (self.down.bias, self.up.weight, self.up.bias):
-            nn.init.zeros_(zero)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.scale * self.up(F.gelu(self.down(x)))
+        super().__init__(dim, size, learned=True)
 
     def injection(self, images: int) -> Injection:
         return BesideAttention(self)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from starprompt.continual.evaluation import evaluate
@@ -15,7 +16,7 @@ from starprompt.data.stream import TaskStream
 from starprompt.method.first_stage import FirstStage
 from starprompt.method.starprompt import StarPrompt
 from starprompt.training.contract import judge, refuse_broken
-from tests.helpers.small_stream import learn
+from tests.helpers.small_stream import learn, small_stream
 from tests.helpers.stages import build_stage
 
 
@@ -36,6 +37,23 @@ def test_the_loss_falls_and_predictions_cover_the_seen(
         assert logits.shape == (12, task.seen_classes)
         assert not logits.requires_grad
         assert bool(logits.isfinite().all())
+
+
+def test_tasks_of_one_class_are_learned(tmp_path: Path) -> None:
+    """The first task as well, in both stages."""
+    stream = small_stream([1, 1, 8])
+    for kind in (FirstStage, StarPrompt):
+        learner = build_stage(kind, stream, tmp_path)
+        for task in stream.tasks if kind is FirstStage else stream.tasks[:2]:
+            losses = learn(learner, task)
+            assert all(bool(torch.tensor(step["loss"]).isfinite()) for step in losses)
+            (batch,) = task.test.batches(64, inputs=learner.test_inputs)
+            logits = learner.predict(batch)
+            assert logits.shape == (6 * len(task.current), task.seen_classes)
+            assert bool(logits.isfinite().all())
+        if kind is FirstStage:
+            state = {n: x.contiguous() for n, x in learner.state_dict().items()}
+            save_file(state, tmp_path / "checkpoint.safetensors")
 
 
 VARIANTS = pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from starprompt.backbones.first_session import CosineHead, Session, annealed
+from starprompt.continual.first_session import CosineHead, Session
 
 
 def session(classes: range, parameters: list[nn.Parameter], **hp: Any) -> Session:
@@ -30,7 +30,6 @@ def test_a_session_lowers_its_loss_and_anneals_its_rate() -> None:
         assert rates[epoch] == pytest.approx(torch_rates.get_last_lr()[0])
         torch_rates.optimizer.step()
         torch_rates.step()
-    assert annealed(0.1, 4, 4, 0.01) == pytest.approx(0.01)
 
 
 def test_one_class_teaches_nothing() -> None:

@@ -7,11 +7,16 @@ cosine, epoch by epoch. The head is dropped afterwards.
 """
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from starprompt.continual.learner import Learner
+from starprompt.continual.schedules import half_cosine
+from starprompt.data.batch import Batch
 
 
 class CosineHead(nn.Module):
@@ -25,11 +30,6 @@ class CosineHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return self.sigma * F.linear(F.normalize(features, dim=1), F.normalize(self.weight, dim=1))
-
-
-def annealed(lr: float, epoch: int, epochs: int, least: float = 0.0) -> float:
-    """The rate of ``epoch``, counted from 0: from ``lr`` along a cosine towards ``least``."""
-    return least + (lr - least) * (1 + math.cos(math.pi * epoch / epochs)) / 2
 
 
 class Session:
@@ -50,11 +50,10 @@ class Session:
         epochs: int,
         weight_decay: float,
         momentum: float = 0.9,
-        min_lr: float = 0.0,
     ) -> None:
         self.head = CosineHead(dim, len(classes)).to(device)
         self.first_class = classes.start
-        self.lr, self.epochs, self.min_lr = lr, epochs, min_lr
+        self.lr, self.epochs = lr, epochs
         self.optimiser = torch.optim.SGD(
             [*parameters, *self.head.parameters()],
             lr=lr,
@@ -65,7 +64,7 @@ class Session:
     def begin_epoch(self, epoch: int) -> None:
         """Set the rate of ``epoch``."""
         for group in self.optimiser.param_groups:
-            group["lr"] = annealed(self.lr, epoch, self.epochs, self.min_lr)
+            group["lr"] = half_cosine(epoch, self.epochs, self.lr)
 
     def step(self, features: Tensor, labels: Tensor) -> Tensor:
         """One update by features (B, D) of images with stream labels (B,); the scalar loss, a
@@ -75,3 +74,40 @@ class Session:
         loss.backward()
         self.optimiser.step()
         return loss
+
+
+class SessionLearner(Learner):
+    """A learner whose steps are those of a :class:`Session`, in the first task or in every one.
+
+    Its hyperparameters have ``lr``, ``epochs``, ``momentum`` and ``weight_decay``.
+    """
+
+    #: None where the task at hand has no steps
+    session: Session | None = None
+    optimiser: torch.optim.SGD | None = None
+
+    def begin_session(self, parameters: Iterable[nn.Parameter], dim: int, classes: range) -> None:
+        """A new session that trains ``parameters`` on features of width ``dim``."""
+        self.session = Session(
+            parameters,
+            dim,
+            classes,
+            device=self.setting.device,
+            lr=self.hp.lr,
+            epochs=self.hp.epochs,
+            momentum=self.hp.momentum,
+            weight_decay=self.hp.weight_decay,
+        )
+        self.optimiser = self.session.optimiser
+
+    @abstractmethod
+    def adapted(self, batch: Batch) -> Tensor:
+        """(B, D) features, from which gradients reach what the session trains."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        assert self.session is not None
+        self.session.begin_epoch(epoch)
+
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+        assert self.session is not None
+        return {"loss": self.session.step(self.adapted(batch), batch.labels)}
