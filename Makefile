@@ -9,6 +9,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 DEMO := $(if $(QUICK),demo-quick,demo)
 # Processes that share the tests; a file's tests stay together, because they share set-ups.
 JOBS ?= 2
+# `make demo CPU=1`: where .venv is not there yet, it is made with PyTorch's build for the CPU.
+CPU_TORCH := https://download.pytorch.org/whl/cpu
 # `make demo PORTABLE=1`: the same bytes on every x86-64 processor (docs/numerics.md), compared with
 # those in config/digests. Its results have a folder of their own.
 RESULT := $(DEMO)$(if $(PORTABLE),-portable)
@@ -71,5 +73,6 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(if $(CPU),$(BIN)/python -m pip install --quiet torch torchvision --index-url $(CPU_TORCH))
 	$(BIN)/python -m pip install --quiet --editable '.[dev,slurm]'
 	@touch $@

@@ -30,7 +30,7 @@ def parse(line: str) -> dict[str, Any]:
     name, *words = shlex.split(line, comments=True)
     assert name == "starprompt", line
     command, context = get_command(app), None
-    if "--version" in words or "--help" in words:
+    if {"--version", "--help", "--install-completion"} & set(words):
         return {}
     while True:
         context = command.make_context(name, list(words), parent=context)
