@@ -70,3 +70,19 @@ def test_frozen_gradients_belong_to_the_norm_and_are_dropped() -> None:
     assert frozen.weight.grad is None
     assert trained.grad is not None
     assert trained.grad.item() == pytest.approx(0.6, abs=1e-5)
+
+
+@given(
+    st.integers(1, 5).flatmap(
+        lambda n: st.lists(st.permutations(range(6)).map(lambda p: p[:n]), min_size=1, max_size=8)
+    ),
+    st.integers(1, 9),
+)
+def test_a_vote_is_for_what_most_voters_chose(choices: list[list[int]], voters: int) -> None:
+    expected = []
+    for first in range(0, len(choices), voters):
+        group = choices[first : first + voters]
+        votes = [sum(index in choice for choice in group) for index in range(6)]
+        elected = sorted(range(6), key=lambda index: (-votes[index], index))[: len(choices[0])]
+        expected += [elected] * len(group)
+    assert voted(torch.tensor(choices), 6, voters).tolist() == expected
