@@ -134,8 +134,11 @@ def noise_command(
 
 @app.command("tune", rich_help_panel="Train")
 def tune_command(
-    method: MethodOption,
     dataset: DatasetOption,
+    method: Annotated[
+        str | None,
+        typer.Option(help="One method; else all of the experiment that no kept search has."),
+    ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
     budget: Annotated[int, typer.Option(help="Trials in the method's own ranges.")] = 12,
     tasks: Annotated[int, typer.Option(help="Tasks that a trial learns, from the first on.")] = 3,
@@ -150,14 +153,15 @@ def tune_command(
     Example: starprompt tune --method slca --dataset digits --budget 4
     """
     experiment = _loaded(config, threads, gpu)
-    _settle(experiment, f"search for {method}")
-    from starprompt.training.tune import search
+    _settle(experiment, f"search for {method or 'hyperparameters'}")
+    from starprompt.training.tune import search, unsearched
 
     if dataset not in experiment.datasets:
         raise unknown_name(f"data set of {config}", dataset, experiment.datasets)
-    out = search(experiment, method, dataset, budget, tasks, keep)
-    typer.echo(out.read_text(encoding="utf-8"))
-    typer.echo(f"the table is {out}, best first")
+    for name in unsearched(experiment, dataset) if method is None else [method]:
+        out = search(experiment, name, dataset, budget, tasks, keep)
+        typer.echo(out.read_text(encoding="utf-8"))
+        typer.echo(f"the table of {name} is {out}, best first")
 
 
 def _loaded(config: Path, threads: int | None, gpu: int | None) -> Config:

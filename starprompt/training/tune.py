@@ -5,8 +5,8 @@ part of the training images; test images and images of later tasks are not read.
 The first trial is the method's own configuration, the rest are Optuna's (tree-structured Parzen
 estimators). Where to look stands in the method's YAML under ``search``.
 
-A search whose outcome the YAML holds is kept beside it, under ``config/tuning``: the trials as a
-table, and a :class:`Searched` that the tables' notes and the docs are written from.
+A search is kept under ``config/tuning``: the trials as a table, and a :class:`Searched` that makes
+the variant METHOD-searched, and that tables, notes and docs are written from.
 """
 
 from pathlib import Path
@@ -85,6 +85,12 @@ def search(
             text = folder.with_suffix(suffix).read_text(encoding="utf-8")
             write_text(tuned.KEPT / dataset / f"{method}{suffix}", text)
     return out
+
+
+def unsearched(config: Config, dataset: str) -> list[str]:
+    """The experiment's methods that have something to search on ``dataset`` and no kept search."""
+    searchable = [name for name in config.methods if load_method(name).search]
+    return [name for name in searchable if tuned.kept_search(dataset, name) is None]
 
 
 def _told(where: SearchRange) -> dict[str, Any]:

@@ -147,6 +147,14 @@ def test_searched_values_are_runs_of_their_own(
     assert grid.paper_depends() != before
 
 
+def test_what_was_not_searched_is_found(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, [])
+    config = config.model_copy(update={"methods": ["lwf", "ncm", "finetune"]})
+    assert search.unsearched(config, "digits") == ["lwf", "finetune"]  # NCM has nothing to search
+    search.search(config, "lwf", "digits", budget=1, keep=True)
+    assert search.unsearched(config, "digits") == ["finetune"]
+
+
 def test_values_that_a_search_left_as_they_were_need_no_run(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
