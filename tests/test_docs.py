@@ -62,7 +62,8 @@ def test_the_readme_shows_every_folder_and_no_other() -> None:
     packages = {
         f"starprompt/{init.parent.name}" for init in (ROOT / "starprompt").glob("*/__init__.py")
     }
-    top = {"workflow", "config", "baselines", "paper_figures", "results", "tests", "benchmarks"}
+    top = {"workflow", "config", "baselines", "paper_figures", "results", "tests", "examples"}
+    top |= {"benchmarks"}
     assert shown == packages | top | {"docs"}
     assert all((ROOT / folder).is_dir() for folder in shown)
 

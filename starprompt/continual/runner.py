@@ -33,6 +33,7 @@ from starprompt.continual.learner import COUNTS, Learner
 from starprompt.continual.prediction_files import PREDICTION_SCHEMA, SELECTION_SCHEMA, merge_parts
 from starprompt.continual.seeding import seed_everything
 from starprompt.continual.task_loop import Loop, learn_task
+from starprompt.continual.tracking import Silent, Tracker
 from starprompt.data.stream import Task, TaskStream
 from starprompt.errors import UserError
 from starprompt.files import atomic_path, sha256_file, write_trouble
@@ -81,6 +82,7 @@ def run(
     fingerprint: str | None = None,
     progress: bool | None = None,
     watch: Watch | None = None,
+    tracker: Tracker | None = None,
 ) -> RunRecord:
     """Train a learner over a stream and leave the run's five files in ``folder``.
 
@@ -90,6 +92,7 @@ def run(
                   when None
     progress      bars on or off; None: on when stderr is a terminal
     watch         looks on; it changes nothing, so it is no part of the fingerprint
+    tracker       takes losses and accuracies as they come; no part of the fingerprint either
 
     A finished run of the same fingerprint is returned as it is; a started one goes on after its
     last finished task, or within the next one where it was stopped. Another process that works on
@@ -109,7 +112,7 @@ def run(
         _clear(folder)
         work = WorkFolder(folder / "work", fingerprint)
         if len(work.outcomes) < len(stream.tasks):
-            loop = Loop(work, device, termination, progress)
+            loop = Loop(work, device, termination, progress, tracker or Silent())
             _learn_all(make_learner, stream, loop, header, watch)
         record = _record(header, stream, work, fingerprint, device)
         if watch is not None:
@@ -171,6 +174,7 @@ def _learn_all(
             memory=planned,
         )
         work.save(outcome, state, evaluation, diagnostics)
+        loop.tracker.scalars(loop.steps_before, _accuracies(outcome))
         _log(where, outcome)
 
 
@@ -197,6 +201,12 @@ def plan_memory(learner: Learner, device: torch.device, where: str) -> dict[str,
     )
     learner.micro_batch = None if plan.micro_batch >= plan.batch else plan.micro_batch
     return plan.numbers()
+
+
+def _accuracies(outcome: TaskOutcome) -> dict[str, float]:
+    """For a tracker: accuracy on each task seen, and their mean."""
+    seen = {f"accuracy/task {i + 1}": a for i, a in enumerate(outcome.accuracy) if a is not None}
+    return {**seen, "accuracy/tasks seen": sum(seen.values()) / len(seen)}
 
 
 def _log(where: str, outcome: TaskOutcome) -> None:

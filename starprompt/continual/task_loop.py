@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -18,6 +18,7 @@ from starprompt.continual.losses import LossWatch
 from starprompt.continual.progress import ProgressNote
 from starprompt.continual.seeding import generators_state, restore_generators
 from starprompt.continual.task_checkpoint import Place
+from starprompt.continual.tracking import Silent, Tracker
 from starprompt.data.stream import Task
 from starprompt.machine import devices
 from starprompt.machine.termination import Termination
@@ -34,6 +35,12 @@ class Loop:
     device: torch.device
     termination: Termination
     progress: bool | None
+    tracker: Tracker = field(default_factory=Silent)
+
+    @property
+    def steps_before(self) -> int:
+        """Steps of the tasks that are finished."""
+        return sum(outcome.times.steps for outcome in self.work.outcomes)
 
 
 def learn_task(
@@ -120,6 +127,8 @@ def _take_steps(
             means = watch.means()
             place.losses.append(EpochLosses(task=task.index, epoch=epoch, losses=means))
             place.epoch, place.step, place.values = epoch + 1, 0, {}
+            loss_values = {f"loss/{name}": value for name, value in means.items()}
+            loop.tracker.scalars(loop.steps_before + place.steps, loss_values)
             bar.set_postfix(means, refresh=False)
         devices.synchronize(loop.device)
         clock = time.perf_counter()

@@ -87,6 +87,10 @@ def run_command(
         bool,
         typer.Option("--keep-backup", help="Back up finished runs against deletion by Snakemake."),
     ] = False,
+    track: Annotated[
+        str | None,
+        typer.Option(help="Losses and accuracies as they come: tensorboard or wandb."),
+    ] = None,
 ) -> None:
     """Train and test one method on one data set under one seed, or several in one process.
 
@@ -100,7 +104,7 @@ def run_command(
     from starprompt.training.seeds import run_all
 
     cells = [Run(dataset, method, one) for one in seed]
-    for cell, record in run_all(experiment, cells, keep_backup=back_up):
+    for cell, record in run_all(experiment, cells, keep_backup=back_up, track=track):
         typer.echo(
             f"{method} on {dataset}, seed {cell.seed}: final average accuracy "
             f"{record.metrics.final_average_accuracy:.2f}% ({experiment.run_folder(cell)})"

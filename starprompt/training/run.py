@@ -5,6 +5,7 @@ setting and a learner, and the runner is set going.
 """
 
 import logging
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ from starprompt.record.record import (
 )
 from starprompt.record.run_files import CHECKPOINT, RECORD
 from starprompt.training.perturbation import Perturbation
+from starprompt.training.track import make_tracker, tracking_folder
 from starprompt.training.watch import SignatureWatch
 
 logger = logging.getLogger(__name__)
@@ -101,6 +103,7 @@ def run(
     validation: float | None = None,
     first_tasks: int | None = None,
     perturbation: Perturbation | None = None,
+    track: str | None = None,
 ) -> RunRecord:
     """Train and test one method on one data set under one seed; its files are left in ``folder``.
 
@@ -110,6 +113,7 @@ def run(
     validation       share of the training images that stands in for the test split (tuning)
     first_tasks      learn only so many tasks of the stream (tuning)
     perturbation     of the frozen parts, by one unit in the last place (noise)
+    track            "tensorboard" or "wandb": what takes losses and accuracies as they come
     """
     method = load_method(cell.method)
     if hyperparameters:
@@ -175,7 +179,12 @@ def run(
         about={"view": ViewFacts.of(spec).kept()},
     )
     begin_run()
-    with products(config.precision), deterministic(config.deterministic):
+    tracker = make_tracker(track, tracking_folder(config, cell), header.where)
+    with (
+        closing(tracker),
+        products(config.precision),
+        deterministic(config.deterministic),
+    ):
         return run_learner(
             lambda: learner_class(method)(hp, setting),
             stream,
@@ -183,6 +192,7 @@ def run(
             header=header,
             device=device,
             watch=SignatureWatch(header.stream.task_of_class, config.signatures, header.where),
+            tracker=tracker,
         )
 
 

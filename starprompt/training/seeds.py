@@ -18,11 +18,12 @@ logger = logging.getLogger(__name__)
 
 
 def run_all(
-    config: Config, cells: Sequence[Run], *, keep_backup: bool = False
+    config: Config, cells: Sequence[Run], *, keep_backup: bool = False, track: str | None = None
 ) -> Iterator[tuple[Run, RunRecord]]:
     """Train and test the runs one after the other; yield each with its record when it is done.
 
     keep_backup  give each finished run second names, for a workflow that may remove the first
+    track        what takes each run's losses and accuracies as they come
 
     Raises what went wrong when all others are finished: of several mistakes :class:`UserError`
     with all their sentences, of bugs the first (each is logged with its traceback). At once raises
@@ -33,7 +34,7 @@ def run_all(
         folder = config.run_folder(cell)
         restore(folder)
         try:
-            record = run(config, cell)
+            record = run(config, cell, track=track)
         except Exception as error:
             if len(cells) == 1:
                 raise

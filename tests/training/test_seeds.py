@@ -106,7 +106,7 @@ def test_asked_to_end_no_further_seed_is_begun(
 ) -> None:
     begun = []
 
-    def ended(config: Config, cell: Run) -> None:
+    def ended(config: Config, cell: Run, track: str | None) -> None:
         begun.append(cell.seed)
         raise TerminatedError("ended by SIGTERM")
 
