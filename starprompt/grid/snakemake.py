@@ -12,12 +12,14 @@ if __name__ == "__main__":  # before the imports, which take a second
 
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from starprompt.errors import UserError, unknown_name
 from starprompt.files import read_yaml, trouble
+from starprompt.grid.live import following
 from starprompt.machine.termination import ending_at_once, handling
 from starprompt.shipped.find import experiment_file, find, shipped_root
 
@@ -46,7 +48,9 @@ def run_workflow(arguments: list[str]) -> int:
         if unfinished.exists():
             _remove_marks()
         unfinished.touch()
-        status = _snakemake(arguments)
+        _import_snakemake()  # while Ctrl-C may still end this at once
+        with following(arguments) as ended:
+            ended.append(status := _snakemake(arguments))
         unfinished.unlink(missing_ok=True)
     finally:
         lock.release()
@@ -119,11 +123,16 @@ def _remove_marks() -> None:
         mark.unlink(missing_ok=True)
 
 
-def _snakemake(arguments: list[str]) -> int:
-    """In this very process, so that no Snakemake outlives the lock."""
+def _import_snakemake() -> Callable[[list[str]], object]:
     with ending_at_once():
         from snakemake.cli import main
 
+        return main
+
+
+def _snakemake(arguments: list[str]) -> int:
+    """In this very process, so that no Snakemake outlives the lock."""
+    main = _import_snakemake()
     interrupted = False
 
     def interrupt(number: int, frame: object) -> None:

@@ -68,7 +68,7 @@ Known = dict[Path, tuple[int, RunStatus]]
 
 
 def experiment_status(
-    config: Config, ablations: bool = False, known: Known | None = None
+    config: Config, ablations: bool = False, known: Known | None = None, grid: Grid | None = None
 ) -> list[RunStatus]:
     """The state of every run that an experiment's tables need, and of the runs of their keys.
 
@@ -79,9 +79,9 @@ def experiment_status(
     failed     its last process ended with an error, or its record is damaged; no process works
 
     ``ablations`` adds the experiment's variants. ``known`` keeps finished runs between calls, so
-    that their records are read once.
+    that their records are read once; ``grid`` is that of ``config``, where it was made before.
     """
-    grid = Grid(config)
+    grid = grid or Grid(config)
     queue = slurm_queue()
     return [_known_status(grid, run, queue, known) for run in _runs(grid, ablations)]
 
