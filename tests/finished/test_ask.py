@@ -1,42 +1,17 @@
-"""`starprompt predict` and `starprompt evaluate`: what they print, draw and refuse."""
+"""Asking a finished run: which images, which prompts, which other data sets."""
 
-import json
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
-from starprompt.cli import app
-from starprompt.data.store import PreparedDataset, Split
 from starprompt.errors import UserError
 from starprompt.finished import ask
 from starprompt.finished.loaded_run import load_run
+from tests.helpers.finished_calls import called
 from tests.helpers.small_stream import digits, prepared
-
-
-def called(*arguments: object) -> str:
-    done = CliRunner().invoke(app, [str(one) for one in arguments], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return done.stdout
-
-
-def test_predict_prints_a_table_csv_or_json(runs: Path, scans: Path) -> None:
-    run = runs / "starprompt" / "seed1993"
-    table = called("predict", run, scans)
-    assert table.count(".png") == 6
-    rows = json.loads(called("predict", run, scans, "--json", "--top", 3))
-    assert len(rows) == 18
-    assert [row["rank"] for row in rows[:3]] == [1, 2, 3]
-    assert rows[0]["score"] >= rows[1]["score"] >= rows[2]["score"]
-    csv = pd.read_csv(StringIO(called("predict", run, scans / "0.png", "--csv")))
-    assert csv.columns.tolist() == ["image", "rank", "class", "score"]
-    assert csv.loc[0, "class"] == rows[0]["class"]
-    assert csv.loc[0, "score"] == pytest.approx(rows[0]["score"], abs=1e-6)
 
 
 def test_explain_draws_what_each_layer_chose(runs: Path, scans: Path, tmp_path: Path) -> None:
@@ -78,41 +53,6 @@ def test_only_images_are_taken_from_a_folder(scans: Path, tmp_path: Path) -> Non
     for path, says in ((tmp_path, "no image in"), (tmp_path / "x", "There is no")):
         with pytest.raises(UserError, match=says):
             ask.image_files(path)
-
-
-@pytest.fixture
-def shifted(monkeypatch: pytest.MonkeyPatch) -> PreparedDataset:
-    """The small digits as another data set: classes in reverse, images darker."""
-    data = prepared()
-    labels = data.n_classes - 1 - data.test.labels
-    darker = (data.test.images // 2).astype(data.test.images.dtype)
-    other = replace(
-        data,
-        name="dark",
-        class_names=data.class_names[::-1],
-        test=Split(darker, labels, data.test.sizes),
-    )
-    spec = digits().model_copy(update={"name": "dark"})
-    monkeypatch.setattr(ask, "open_prepared", lambda _: other)
-    monkeypatch.setattr(ask, "load_dataset_spec", lambda _: spec)
-    return other
-
-
-def test_evaluate_matches_classes_by_name(
-    runs: Path, shifted: PreparedDataset, tmp_path: Path
-) -> None:
-    run = runs / "starprompt" / "seed1993"
-    rows = json.loads(called("evaluate", run, "--dataset", "dark", "--json"))
-    assert [row["task"] for row in rows] == [1, 2, 3, 4, 5, "all"]
-    assert sum(row["images"] for row in rows[:-1]) == rows[-1]["images"] == 60
-    csv = tmp_path / "dark.csv"
-    called("evaluate", run, "--dataset", "dark", "--predictions", csv)
-    table = pd.read_csv(csv)
-    assert 100 * (table["label"] == table["prediction"]).mean() == pytest.approx(
-        rows[-1]["accuracy"]
-    )
-    names = prepared().class_names
-    assert table["label"].tolist() == [names[label] for label in prepared().test.labels]
 
 
 def test_evaluate_on_the_run_s_own_data_gives_its_accuracy(

@@ -10,21 +10,16 @@ from pathlib import Path
 import pytest
 import yaml
 from rich.console import Console
-from typer.testing import CliRunner
 
-from starprompt.cli import app
-from starprompt.config.experiment import Config, Run, load_config
+from starprompt.config.experiment import Run, load_config
 from starprompt.errors import UserError
 from starprompt.grid import status, status_views
 from starprompt.grid.status import Known, RunStatus, experiment_status
 from starprompt.grid.status_views import TimeLeft, duration, panel, progress
 from starprompt.record.run_files import PROGRESS, RECORD
+from tests.helpers.begun_runs import CONFIG, begin, call
 from tests.helpers.paths import REPOSITORY
 from tests.helpers.whole_runs import write_whole_grid
-
-CONFIG = Config(
-    name="small", title="<Small>", datasets=["digits"], methods=["finetune"], seeds=[1, 2, 3]
-)
 
 
 @pytest.fixture(autouse=True)
@@ -39,44 +34,8 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log.write_text("error: <script>alert(1)</script> & more\n")
 
 
-def begin(seed: int, task: int, **place: object) -> Path:
-    """An unfinished run with ``task`` finished tasks."""
-    work = CONFIG.run_folder(Run("digits", "finetune", seed)) / "work"
-    for done in range(task):
-        (work / f"task-{done:03d}").mkdir(parents=True)
-        (work / f"task-{done:03d}/outcome.json").write_text('{"accuracy": [80.0, 60.0, null]}')
-    (work / "run.json").write_text('{"attempts": 1}')
-    note = {"task": task, "epoch": 3, "epochs": 4, "steps_done": 30, "steps": 40} | place
-    (work / PROGRESS).write_text(json.dumps(note))
-    return work
-
-
 def of(seed: int) -> RunStatus:
     return next(s for s in experiment_status(CONFIG) if s.run.seed == seed)
-
-
-def call(*arguments: str) -> str:
-    done = CliRunner().invoke(app, ["status", "--config", "config/small.yaml", *arguments])
-    assert done.exit_code == 0, done.output
-    return done.output
-
-
-def test_json_has_every_run() -> None:
-    value = json.loads(call("--json"))
-    assert value["experiment"] == "small"
-    assert value["counts"] == {
-        "finished": 1,
-        "running": 0,
-        "waiting": 0,
-        "started": 1,
-        "failed": 1,
-    }
-    by_seed = {run["seed"]: run for run in value["runs"]}
-    assert by_seed[1]["part"] == 1 and by_seed[1]["accuracy"] > 0
-    assert (by_seed[2]["epoch"], by_seed[2]["epochs"], by_seed[2]["tasks_done"]) == (3, 4, 1)
-    assert by_seed[2]["part"] == pytest.approx((1 + 30 / 40) / 5)
-    assert by_seed[2]["accuracy_so_far"] == 70
-    assert by_seed[3]["last_lines"] == ["error: <script>alert(1)</script> & more"]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,9 @@
 """``starprompt show``: every value, and where it is from."""
 
-import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from starprompt.cli import app
 from starprompt.config.methods import check_hyperparameters, list_methods, load_method
 from starprompt.reporting.shown_method import as_text, resolved
 
@@ -36,13 +33,3 @@ def test_each_value_says_where_it_is_from() -> None:
     }
     assert values["batch_size"]["from"] == file
     assert values["prefix_length"]["from"] == "class default"
-
-
-def test_the_command_prints_text_and_json() -> None:
-    runner = CliRunner()
-    done = runner.invoke(app, ["show", "starprompt-m2", "--dataset", "digits"])
-    assert done.exit_code == 0, done.output
-    assert "M = 2 (starprompt-m2)" in done.output
-    assert "components" in done.output
-    done = runner.invoke(app, ["show", "starprompt-m2", "--json"])
-    assert json.loads(done.output)["values"]["components"]["value"] == 2
