@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from starprompt.backbones.classifier import load_module_state, module_state
 from starprompt.backbones.prefixes import prefixes_at, require_layers
+from starprompt.backbones.prompt_pools import orthonormal_rows
 from starprompt.backbones.prompted_vit import PromptedViT
 from starprompt.continual.learner import BaseHyperparameters, Learner, Selection
 from starprompt.continual.schedules import cosine_factor
@@ -30,19 +31,6 @@ from starprompt.data.stream import Task
 from starprompt.errors import UserError
 
 KINDS = ("prompts", "keys", "attention")
-
-
-def orthonormal_rows(n: int, given: Tensor) -> Tensor:
-    """(n, D) random unit rows, orthogonal to each other and to all rows of ``given`` (m, D).
-
-    Gram-Schmidt in double precision, twice over ("twice is enough"), so that rounding leaves no
-    trace; m + n may be D at most.
-    """
-    basis = torch.linalg.qr(given.double().T).Q if len(given) else given.double().T
-    drawn = torch.randn(given.shape[1], n, dtype=torch.float64).to(given.device)
-    for _ in range(2):
-        drawn = torch.linalg.qr(drawn - basis @ (basis.T @ drawn)).Q
-    return drawn.T.to(given.dtype)
 
 
 def component_weights(query: Tensor, attention: Tensor, keys: Tensor) -> Tensor:

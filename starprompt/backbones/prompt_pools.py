@@ -1,6 +1,6 @@
-"""What L2P and DualPrompt share: a vote over a batch, a head's start, a limit on gradients.
+"""Parts of prompt pools: a vote over a batch, starts of heads and of rows, a limit on gradients.
 
-Each as in the authors' released code (google-research/l2p).
+Those of L2P and DualPrompt as in the authors' released code (google-research/l2p).
 """
 
 from collections.abc import Sequence
@@ -48,3 +48,16 @@ def limit_gradients(
     for parameter in others:
         parameter.grad = None
     return norm
+
+
+def orthonormal_rows(n: int, given: Tensor) -> Tensor:
+    """(n, D) random unit rows, orthogonal to each other and to all rows of ``given`` (m, D).
+
+    Gram-Schmidt in double precision, twice over ("twice is enough"), so that rounding leaves no
+    trace; m + n may be D at most.
+    """
+    basis = torch.linalg.qr(given.double().T).Q if len(given) else given.double().T
+    drawn = torch.randn(given.shape[1], n, dtype=torch.float64).to(given.device)
+    for _ in range(2):
+        drawn = torch.linalg.qr(drawn - basis @ (basis.T @ drawn)).Q
+    return drawn.T.to(given.dtype)

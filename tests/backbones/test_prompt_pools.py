@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from starprompt.backbones.prompt_pools import head_of, limit_gradients, voted
+from starprompt.backbones.prompt_pools import head_of, limit_gradients, orthonormal_rows, voted
 
 
 def test_a_majority_wins_and_a_tie_goes_to_the_lower_index() -> None:
@@ -86,3 +87,13 @@ def test_a_vote_is_for_what_most_voters_chose(choices: list[list[int]], voters: 
         elected = sorted(range(6), key=lambda index: (-votes[index], index))[: len(choices[0])]
         expected += [elected] * len(group)
     assert voted(torch.tensor(choices), 6, voters).tolist() == expected
+
+
+@pytest.mark.parametrize(("past", "dim"), [(0, 30), (4, 30), (24, 30), (0, 6)])
+def test_new_rows_start_orthonormal(past: int, dim: int) -> None:
+    torch.manual_seed(0)
+    rows = torch.randn(past, dim)
+    new = orthonormal_rows(6, rows)
+    torch.testing.assert_close(new @ new.T, torch.eye(6), atol=1e-6, rtol=0)
+    if past:
+        assert float((new @ F.normalize(rows, dim=-1).T).abs().max()) < 1e-6

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from baselines.coda_prompt import CodaPrompt, component_weights, orthonormal_rows
+from baselines.coda_prompt import CodaPrompt, component_weights
 from starprompt.data.stream import TaskStream
 from tests.helpers.competitors import build_competitor
 from tests.helpers.small_stream import images_of, learn, make
@@ -29,16 +29,6 @@ def test_coda_prompt_shares_are_the_components_absolute_weights(stream: TaskStre
     expected = torch.stack([weights[:, :3].abs().sum(1), weights[:, 3:].abs().sum(1)], 1) / total
     torch.testing.assert_close(of_second_layer, expected)
     assert chosen.layer.tolist() == [0, 0, 2, 2]
-
-
-@pytest.mark.parametrize(("given", "dim"), [(0, 30), (4, 30), (24, 30), (0, 6)])
-def test_new_components_start_orthonormal(given: int, dim: int) -> None:
-    torch.manual_seed(0)
-    past = torch.randn(given, dim)
-    new = orthonormal_rows(6, past)
-    torch.testing.assert_close(new @ new.T, torch.eye(6), atol=1e-6, rtol=0)
-    if given:
-        assert float((new @ F.normalize(past, dim=-1).T).abs().max()) < 1e-6
 
 
 def test_coda_prompts_components_start_orthonormal_in_every_task(stream: TaskStream) -> None:
