@@ -17,7 +17,7 @@ RESULT := $(DEMO)$(if $(PORTABLE),-portable)
 OVERRIDES := $(if $(PORTABLE),--config numerics=portable name=$(RESULT))
 WORKFLOW := $(BIN)/python -m starprompt.grid.snakemake --cores all
 
-.PHONY: demo baselines ablations report findings test test-slurm check fix clean help
+.PHONY: demo baselines ablations report variance findings test test-slurm check fix clean help
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,12 @@ ablations: $(STAMP) ## train every variant of STAR-Prompt on the demo and write 
 report: $(STAMP) ## write results/demo/report.html from the demo's runs; CONFIG=NAME for another
 	$(BIN)/starprompt compare --config config/$(or $(CONFIG),demo).yaml
 	$(BIN)/starprompt report --config config/$(or $(CONFIG),demo).yaml
+
+variance: $(STAMP) ## tell apart what class order, training and rounding do to the demo's accuracies
+	$(BIN)/starprompt data prepare digits
+	$(BIN)/starprompt embed --config config/demo-variance.yaml --dataset digits
+	$(BIN)/starprompt variance --config config/demo-variance.yaml
+	@cat results/demo-variance/variance-findings.md
 
 findings: $(STAMP) ## copy the findings of `make ablations` and `make baselines` into docs/
 	$(BIN)/starprompt docs findings --config config/demo.yaml

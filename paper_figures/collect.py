@@ -1,8 +1,9 @@
 """All records of an experiment as tidy frames: one row a run, or one row a run, task and time."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -37,6 +38,7 @@ class Results:
     origins   by run, whose it is; runs made here are left out
     noise     one row a data set and method: dataset, method, rounding_std (percent), repeats;
               empty where it was not measured
+    measured  by data set, what figures have measured of the runs' other files, read once
     """
 
     plan: Plan
@@ -46,6 +48,7 @@ class Results:
     missing: Mapping[Key, str] = field(default_factory=dict)
     origins: Mapping[Key, str] = field(default_factory=dict)
     noise: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=NOISE_COLUMNS))
+    measured: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def stream(self, dataset: str) -> StreamRecord | None:
         """The stream of some run on a data set, in the plan's order; None where none finished."""
@@ -53,6 +56,21 @@ class Results:
             if of == dataset:
                 return record.stream
         return None
+
+    def only(self, dataset: str) -> "Results":
+        """The part that is about one data set."""
+        return replace(
+            self,
+            plan=replace(
+                self.plan, datasets=tuple(d for d in self.plan.datasets if d.name == dataset)
+            ),
+            records={key: record for key, record in self.records.items() if key[0] == dataset},
+            runs=self.runs[self.runs["dataset"] == dataset],
+            accuracy=self.accuracy[self.accuracy["dataset"] == dataset],
+            missing={key: why for key, why in self.missing.items() if key[0] == dataset},
+            origins={key: who for key, who in self.origins.items() if key[0] == dataset},
+            measured={},
+        )
 
     def of(self, dataset: str, method: str) -> dict[int, RunRecord]:
         """The finished runs of a method on a data set, by seed."""

@@ -1,52 +1,34 @@
 """How every figure looks: sizes, fonts, colours, files. Change it here, it changes everywhere."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 
-from paper_figures.plan import Plan
+from paper_figures.plan import MethodRow, Plan
 from starprompt.files import atomic_path
 
-#: Inches. A figure spans a page's text width; heights grow with what is in it.
-WIDTH = 7.0
+#: fonts, sizes and lines
+STYLE_FILE = Path(__file__).with_name("paper.mplstyle")
+#: Inches. A figure spans a page's text width or a column's; heights grow with what is in it.
+WIDTH, COLUMN = 7.0, 3.3
 HEATMAP = "Blues"
 SUFFIXES = ("pdf", "png")
 #: From how many rows a heat map no longer writes numbers into its cells, and no longer names rows.
 MAX_ANNOTATED = 12
+#: up to how many lines have a band around them
+MAX_BANDS = 8
 MAX_NAMED = 40
 
-_RC: Any = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "lines.linewidth": 1.4,
-    "lines.markersize": 4,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.dpi": 100,
-    "savefig.dpi": 200,
-    "pdf.fonttype": 42,  # editable text, as publishers ask
-    "text.parse_math": False,  # a dollar sign in a title is a dollar sign
-}
 #: Equal results give equal bytes: nothing in a file says when or by what it was made.
 _METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
@@ -57,7 +39,7 @@ _METADATA: dict[str, dict[str, Any]] = {
 @contextmanager
 def paper_style() -> Iterator[None]:
     """Everything drawn and saved inside looks the paper's way; nothing outside changes."""
-    with mpl.rc_context(_RC):
+    with mpl.rc_context(fname=STYLE_FILE):
         yield
 
 
@@ -72,32 +54,84 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     return paths
 
 
-#: Line styles tell apart what repeats a colour, and help where colours can't be seen.
+#: Dashes, markers and their filling tell apart what repeats a colour, and everything where colours
+#: can't be seen: five dashes and fillings, nine markers, so that 45 methods in a row have pairs of
+#: their own.
 _DASHES = ("solid", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (6, 1, 1, 1, 1, 1)))
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+_FILLS = ("full", "none", "left", "top", "right")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 
 
 def method_looks(plan: Plan) -> dict[str, dict[str, Any]]:
-    """By method name: colour, line style and marker, the same in every figure of a plan.
+    """By method name: colour, line, marker and its filling, the same in every figure of a plan.
 
-    The palette is seaborn's colour-blind safe one; where more methods than its ten colours are
-    drawn, line styles go on. Bounds are grey.
+    The palette is seaborn's colour-blind safe one, without its grey, which is left to the bounds.
     """
-    colours = sns.color_palette("colorblind", 10)
+    colours = [c for i, c in enumerate(sns.color_palette("colorblind", 10)) if i != 7]
     greys = ("0.25", "0.55", "0.4", "0.7")
     looks: dict[str, dict[str, Any]] = {}
-    rivals = bounds = 0
-    for method in plan.methods:
-        if method.bound:
-            look = {"color": greys[bounds % 4], "linestyle": _DASHES[1 + bounds % 4]}
-            bounds += 1
-        else:
-            # The palette's own grey is left to the bounds.
-            colour = [c for i, c in enumerate(colours) if i != 7][rivals % 9]
-            look = {"color": colour, "linestyle": _DASHES[rivals // 9 % 5]}
-            rivals += 1
-        looks[method.name] = {**look, "marker": _MARKERS[(rivals + bounds - 1) % 10]}
+    for at, method in enumerate(sorted(plan.methods, key=lambda m: m.bound)):
+        bounds = sum(look["color"] in greys for look in looks.values())
+        looks[method.name] = {
+            "color": greys[bounds % 4] if method.bound else colours[at % 9],
+            "linestyle": _DASHES[at % 5],
+            "marker": _MARKERS[at % 9],
+            "fillstyle": _FILLS[at % 5],
+        }
     return looks
+
+
+def legend(
+    figure: Figure, methods: Sequence[MethodRow], looks: dict[str, dict[str, Any]], **changes: Any
+) -> None:
+    """Name the methods below a figure, in as many columns as its width has place for."""
+    handles = [Line2D([], [], label=m.heading, **{**looks[m.name], **changes}) for m in methods]
+    longest = max((len(m.heading) for m in methods), default=1)
+    # A letter of 7 points is about 0.055 inches wide, the line before it half an inch.
+    across = max(1, int(figure.get_figwidth() / (0.5 + 0.055 * longest)))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(across, len(methods)))
+
+
+def label_lines(axis: Axes, ends: Sequence[tuple[float, str, dict[str, Any]]]) -> None:
+    """Name lines at the right of an axis, at the height of their ends, none over another.
+
+    ends  height of each line's last point, its name and its look
+
+    A thin line leads from the end to a name that had to move. The axis' limits must be set before.
+    """
+    low, high = axis.get_ylim()
+    inches = axis.get_figure().get_figheight() * 0.8
+    line = (high - low) * 0.115 / inches
+    order = sorted(ends, key=lambda end: end[0])
+    places = spread_out([y for y, *_ in order], line, low, high)
+    for (y, name, look), place in zip(order, places, strict=True):
+        axis.annotate(
+            name, (1.0, y), (1.06, place), xycoords=axis.get_yaxis_transform(),
+            textcoords=axis.get_yaxis_transform(), va="center", fontsize=6.5, color="0.15",
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-", "color": look["color"], "linewidth": 0.6, "shrinkA": 0,
+                "shrinkB": 0, "relpos": (0, 0.5),
+            },
+        )  # fmt: skip
+
+
+def spread_out(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Rising places at least ``gap`` apart, as near to the rising ``wanted`` ones as that allows.
+
+    Between low and high where they fit. Places that come too near are one block around the mean of
+    what they want (pool adjacent violators).
+    """
+    blocks: list[list[float]] = []  # sum of (wanted - own offset), count
+    for at, place in enumerate(wanted):
+        blocks.append([place - at * gap, 1])
+        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] > blocks[-1][0] / blocks[-1][1]:
+            total, count = blocks.pop()
+            blocks[-1][0] += total
+            blocks[-1][1] += count
+    starts = [total / count for total, count in blocks for _ in range(int(count))]
+    top = max(low, high - (len(wanted) - 1) * gap)
+    return [min(max(start, low), top) + at * gap for at, start in enumerate(starts)]
 
 
 def wrapped(title: str, width: int = 26) -> str:
@@ -120,48 +154,13 @@ def panels(count: int, columns: int, panel_height: float) -> tuple[Figure, list[
 
 def sentence(text: str) -> Figure:
     """A figure that only says why there is nothing to draw."""
-    figure, (axis,) = panels(1, 1, 1.5)
+    figure = Figure(figsize=(COLUMN, 1.0))
+    axis = figure.add_axes((0, 0, 1, 1))
     axis.set_axis_off()
-    axis.text(0.5, 0.5, text, ha="center", va="center")
+    axis.text(0.5, 0.5, wrapped(text, 55), ha="center", va="center")
     return figure
 
 
 def percent_scale(size: int) -> Normalize:
     """Colours from 0 to 100%: linear while cells bear numbers, else faint shares stand out."""
     return Normalize(0, 100) if size <= MAX_ANNOTATED else PowerNorm(0.5, 0, 100)
-
-
-def heat_map(axis: Axes, values: np.ndarray, scale: Normalize, **labels: Any) -> None:
-    """Percent as a square heat map; NaN stays empty.
-
-    Cells bear their number up to MAX_ANNOTATED rows.
-    """
-    few = max(values.shape) <= MAX_ANNOTATED
-    size = 6.5 if max(values.shape) <= 6 else 4.5
-    sns.heatmap(
-        values,
-        norm=scale,
-        cmap=HEATMAP,
-        annot=few,
-        fmt=".0f",
-        annot_kws={"fontsize": size},
-        cbar=False,
-        square=True,
-        linewidths=0.4 if few else 0,
-        linecolor="white",
-        rasterized=not few,
-        ax=axis,
-        **labels,
-    )
-    axis.tick_params(length=0)
-    axis.set_yticklabels(axis.get_yticklabels(), rotation=0)
-
-
-def colour_bar(figure: Figure, axes: list[Axes], scale: Normalize, label: str) -> None:
-    """One scale for all heat maps of a figure, as long as a panel is high."""
-    shrink = min(0.9, 2.2 / figure.get_figheight())
-    colours = ScalarMappable(scale, HEATMAP)
-    bar = figure.colorbar(
-        colours, ax=axes, shrink=shrink, aspect=18, pad=0.02, anchor=(0, 0.95), label=label
-    )
-    bar.outline.set_visible(False)

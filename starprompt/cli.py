@@ -20,6 +20,7 @@ import typer
 
 from starprompt.backbones.cli import app as weights_app
 from starprompt.budget.cli import app as budget_app
+from starprompt.config.options import DEFAULT_CONFIG, ConfigOption, GpuOption, ThreadsOption
 from starprompt.data.cli import app as data_app
 from starprompt.doctor.cli import app as doctor_app
 from starprompt.errors import FailedRunError, TerminatedError, UserError
@@ -30,6 +31,7 @@ from starprompt.grid.records_cli import app as records_app
 from starprompt.machine.termination import interruptible
 from starprompt.reporting.cli import app as reporting_app
 from starprompt.training.cli import app as training_app
+from starprompt.training.cli import loaded, settle
 from starprompt.training.skeletons.cli import app as new_app
 
 STATUSES = """Exit status: 0 done; 1 a run failed, or what was compared differs; 2 a mistake in
@@ -100,6 +102,29 @@ def demo_command(
         typer.echo("\n".join(lines))
         status = int(not same)
     sys.exit(status)
+
+
+@app.command("variance", rich_help_panel="Train")
+def variance_command(
+    config: ConfigOption = DEFAULT_CONFIG,
+    repeats: Annotated[int, typer.Option(min=2, help="Runs of each class order and seed.")] = 2,
+    order: Annotated[list[int] | None, typer.Option(help="Seed of a class order.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Only this method.")] = None,
+    threads: ThreadsOption = None,
+    gpu: GpuOption = None,
+) -> None:
+    """Measure what class order, training and rounding each do to an accuracy.
+
+    Example: starprompt variance --config config/demo-variance.yaml
+    """
+    experiment = loaded(config, threads, gpu)
+    settle(experiment, f"variance of {experiment.name}")
+    from starprompt.reporting.variance import make_variance
+    from starprompt.training.variance import measure_variance
+
+    measure_variance(experiment, repeats, order or (), method or ())
+    for path in make_variance(experiment):
+        typer.echo(f"wrote {path}")
 
 
 for part in (doctor_app, training_app, grid_app, budget_app, reporting_app):

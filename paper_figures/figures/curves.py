@@ -4,68 +4,53 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from paper_figures.collect import Results
-from paper_figures.style import (
-    WIDTH,
-    colour_bar,
-    heat_map,
-    method_looks,
-    panels,
-    percent_scale,
-    wrapped,
-)
+from paper_figures.figures.heat_maps import Map, heat_maps
+from paper_figures.style import COLUMN, MAX_BANDS, WIDTH, label_lines, method_looks, panels
+
+#: up to how many lines stand in a figure narrower than the page
+MAX_NARROW = 10
 
 
 def accuracy_curves(results: Results, dataset: str) -> Figure:
     """Average accuracy on the tasks seen so far, after each task.
 
-    A line is the mean over seeds and its band the sample deviation. A method that learned all
-    tasks at once has no curve: a level line stands for it.
+    A line is the mean over seeds and its band the sample deviation; more than MAX_BANDS lines have
+    none. A method that learned all tasks at once has no curve: a level line stands for it.
     """
     plan = results.plan
     looks = method_looks(plan)
     frame = results.accuracy[results.accuracy["dataset"] == dataset]
     after = frame.groupby(["method", "seed", "after_task"], as_index=False)["accuracy"].mean()
+    over_seeds = after.groupby(["method", "after_task"])["accuracy"].agg(["mean", "std"])
     n_tasks = int(frame["task"].max()) + 1
-    figure, (axis,) = panels(1, 1, 3.4)
-    figure.set_size_inches(WIDTH, 2.9 + 0.08 * len(plan.methods))
-    handles = []
-    for method in (m for m in plan.methods if results.of(dataset, m.name)):
+    methods = [m for m in plan.methods if results.of(dataset, m.name)]
+    figure, (axis,) = panels(1, 1, max(2.4, 0.135 * len(methods)))
+    figure.set_figwidth(WIDTH if len(methods) > MAX_NARROW else 1.5 * COLUMN)
+    ends = []
+    for method in methods:
         look = looks[method.name]
-        curve = after[after["method"] == method.name]
-        if curve["after_task"].nunique() > 1 or n_tasks == 1:
-            curve = curve.assign(learned=curve["after_task"] + 1)
-            sns.lineplot(
-                curve,
-                x="learned",
-                y="accuracy",
-                errorbar="sd",
-                err_kws={"linewidth": 0},
-                ax=axis,
-                legend=False,
-                **look,
-            )
-        else:
-            mean, spread = curve["accuracy"].mean(), curve["accuracy"].std()
-            axis.axhline(mean, color=look["color"], linestyle=look["linestyle"])
-            if not np.isnan(spread):
-                axis.axhspan(
-                    mean - spread, mean + spread, color=look["color"], alpha=0.15, linewidth=0
-                )
+        curve = over_seeds.loc[method.name]
+        if len(curve) == 1 and n_tasks > 1:
+            curve = pd.concat([curve, curve]).set_axis([0, n_tasks - 1])
             look = {**look, "marker": ""}
-        handles.append(Line2D([], [], label=method.heading, **look))
+        x, mean = curve.index.to_numpy() + 1, curve["mean"].to_numpy()
+        axis.plot(x, mean, **look)
+        if len(methods) <= MAX_BANDS and curve["std"].notna().all():
+            low, high = mean - curve["std"], mean + curve["std"]
+            axis.fill_between(x, low, high, color=look["color"], alpha=0.15, linewidth=0)
+        ends.append((float(mean[-1]), method.heading, look))
     axis.set(
         xlabel="Tasks learned",
         ylabel="Average accuracy on seen tasks [%]",
+        xlim=(1 - 0.02 * n_tasks, n_tasks + 0.02 * n_tasks),
         ylim=(max(0, after["accuracy"].min() // 10 * 10 - 10), 101),
         xticks=_ticks(n_tasks),
     )
     axis.grid(axis="y", linewidth=0.4, color="0.9")
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    label_lines(axis, ends)
     return figure
 
 
@@ -77,16 +62,12 @@ def task_accuracy(results: Results, dataset: str) -> Figure:
     frame = results.accuracy[results.accuracy["dataset"] == dataset]
     n_tasks = int(frame["task"].max()) + 1
     methods = [m for m in results.plan.methods if results.of(dataset, m.name)]
-    figure, axes = panels(len(methods), 3 if n_tasks <= 6 else 2, 2.1 if n_tasks <= 6 else 3.0)
-    scale = percent_scale(n_tasks)
-    for axis, method in zip(axes, methods, strict=True):
+    maps = []
+    for method in methods:
         matrix = _matrix(frame[frame["method"] == method.name], n_tasks)
-        rows = range(1, n_tasks + 1) if len(matrix) > 1 else ["all"]
-        columns = range(1, n_tasks + 1)
-        heat_map(axis, matrix, scale, xticklabels=columns, yticklabels=rows)
-        axis.set(title=wrapped(method.heading), xlabel="Task", ylabel="After task")
-    colour_bar(figure, axes, scale, "Accuracy [%]")
-    return figure
+        maps.append(Map(method.heading, matrix, ["all"] if len(matrix) < n_tasks else None))
+    names = [str(task) for task in range(1, n_tasks + 1)]
+    return heat_maps(maps, names, "Task", "After task", "Accuracy [%]")
 
 
 def _matrix(frame: pd.DataFrame, n_tasks: int) -> np.ndarray:

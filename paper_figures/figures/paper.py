@@ -1,6 +1,9 @@
 """Every figure of an experiment, by the name of its file."""
 
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -26,16 +29,30 @@ KINDS: dict[str, Callable[[Results, str], Figure]] = {
 }
 
 
-def write_figures(results: Results, folder: Path) -> list[Path]:
-    """Draw every kind for every data set, PDF and PNG each; return their paths."""
+def write_figures(results: Results, folder: Path, processes: int = 1) -> list[Path]:
+    """Draw every kind for every data set, PDF and PNG each; return their paths.
+
+    processes  that share the data sets
+    """
+    parts = [results.only(dataset.name) for dataset in results.plan.datasets]
+    processes = min(processes, len(parts))
+    if processes < 2:
+        return [path for part in parts for path in _draw(part, folder)]
+    # Not by fork: libraries have threads of their own by now.
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        return [path for paths in pool.map(_draw, parts, repeat(folder)) for path in paths]
+
+
+def _draw(results: Results, folder: Path) -> list[Path]:
+    """Every kind for the one data set of these results."""
+    (dataset,) = results.plan.datasets
     written = []
     with paper_style():
-        for dataset in results.plan.datasets:
-            for kind, draw in KINDS.items():
-                figure = (
-                    draw(results, dataset.name)
-                    if results.stream(dataset.name)
-                    else sentence("No run on this data set has finished.")
-                )
-                written += save(figure, folder, f"{kind}-{dataset.name}")
+        for kind, draw in KINDS.items():
+            figure = (
+                draw(results, dataset.name)
+                if results.stream(dataset.name)
+                else sentence("No run on this data set has finished.")
+            )
+            written += save(figure, folder, f"{kind}-{dataset.name}")
     return written

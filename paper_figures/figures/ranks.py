@@ -5,10 +5,9 @@ import math
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from paper_figures.plan import Plan
-from paper_figures.style import WIDTH, method_looks, panels, sentence
+from paper_figures.style import MAX_BANDS, WIDTH, legend, method_looks, panels, sentence
 
 
 def critical_difference_diagram(plan: Plan, ranks: pd.DataFrame) -> Figure:
@@ -66,25 +65,26 @@ def groups_within(places: list[float], difference: float) -> list[tuple[float, f
 
 
 def performance_profiles(plan: Plan, profiles: pd.DataFrame) -> Figure:
-    """Share of (data set, seed) whose accuracy is at least a threshold, with its interval."""
+    """Share of (data set, seed) whose accuracy is at least a threshold.
+
+    With its interval, up to MAX_BANDS methods.
+    """
     if profiles.empty:
         return sentence("Profiles need a method with a run for every data set and seed.")
-    figure, (axis,) = panels(1, 1, 3.0)
-    figure.set_size_inches(WIDTH, 2.7 + 0.1 * len(plan.methods))
+    figure, (axis,) = panels(1, 1, 2.7 + 0.06 * len(plan.methods))
+    figure.set_figwidth(WIDTH)
     looks = method_looks(plan)
-    handles = []
-    for method in plan.methods:
+    drawn = [m for m in plan.methods if m.name in set(profiles["method"])]
+    for method in drawn:
         own = profiles[profiles["method"] == method.name]
-        if own.empty:
-            continue
         look = {**looks[method.name], "marker": ""}
         axis.step(own["threshold"], own["share"], where="post", **look)
-        axis.fill_between(
-            own["threshold"], own["low"], own["high"], step="post", color=look["color"],
-            alpha=0.12, linewidth=0,
-        )  # fmt: skip
-        handles.append(Line2D([], [], label=method.heading, **look))
+        if len(drawn) <= MAX_BANDS:
+            axis.fill_between(
+                own["threshold"], own["low"], own["high"], step="post", color=look["color"],
+                alpha=0.12, linewidth=0,
+            )  # fmt: skip
     axis.set(xlabel="Final average accuracy τ [%]", ylabel="Runs with at least τ", ylim=(0, 1.02))
     axis.grid(axis="y", linewidth=0.4, color="0.9")
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    legend(figure, drawn, looks, marker="")
     return figure

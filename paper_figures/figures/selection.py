@@ -4,32 +4,25 @@ After the last task, over all test images, averaged over layers and seeds. A row
 class and sums to 100%.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paper_figures.collect import Results
+from paper_figures.figures.heat_maps import Map, heat_maps
 from paper_figures.plan import MethodRow
-from paper_figures.style import (
-    MAX_NAMED,
-    colour_bar,
-    heat_map,
-    panels,
-    percent_scale,
-    sentence,
-    wrapped,
-)
+from paper_figures.style import MAX_NAMED, sentence
 from starprompt.analysis.prompt_choices import (
+    effective_prompts,
     read_choices,
     row_percent,
     selected_classes,
     selected_tasks,
     with_tasks,
 )
-from starprompt.record.record import StreamRecord
+from starprompt.record.record import RunRecord, StreamRecord
 from starprompt.record.run_files import SELECTION
 
 
@@ -44,98 +37,96 @@ def by_source_class(counts: np.ndarray, class_order: list[int]) -> np.ndarray:
     return counts[np.ix_(class_order, class_order)]
 
 
+@dataclass(frozen=True)
+class Choices:
+    """What figures show of one run's choices, or the mean over a method's runs.
+
+    tasks      (T, T) percent: true task by task of the chosen prompt
+    classes    (C, C) percent, in the data set's own order; None where classes have no prompts of
+               their own
+    effective  (T,) effective number of prompts that a task's images choose
+    """
+
+    tasks: np.ndarray
+    classes: np.ndarray | None
+    effective: np.ndarray
+
+
 def task_selection(results: Results, dataset: str) -> Figure:
     """True task by task of the chosen prompt, one panel a method that selects."""
-    n_tasks = max(_any_stream(results, dataset).task_of_class) + 1
-    labels = range(1, n_tasks + 1)
-
-    def dress(axis: Axes, values: np.ndarray) -> None:
-        heat_map(axis, values, percent_scale(len(values)), xticklabels=labels, yticklabels=labels)
-        axis.set(xlabel="Task of the chosen prompt", ylabel="True task")
-
-    def share(path: Path, stream: StreamRecord) -> np.ndarray | None:
-        rows = read_choices(path)
-        if rows.empty:
-            return None
-        return row_percent(selected_tasks(with_tasks(rows, stream.task_of_class), n_tasks))
-
-    return _grid(
-        results,
-        dataset,
-        share,
-        dress,
-        columns=3 if n_tasks <= 6 else 2,
-        height=2.2 if n_tasks <= 6 else 3.1,
-    )
+    found = choices_by_method(results, dataset)
+    if not found:
+        return nothing_selected()
+    names = [str(task + 1) for task in range(len(found[0][1].tasks))]
+    maps = [Map(method.heading, choices.tasks) for method, choices in found]
+    return heat_maps(maps, names, "Task of the chosen prompt", "True task", "Share of the row [%]")
 
 
 def class_selection(results: Results, dataset: str) -> Figure:
-    """True class by class of the chosen prompt, one panel a method that selects.
+    """True class by class of the chosen prompt, one panel a method whose classes have prompts.
 
     Classes in the data set's own order. Beyond MAX_NAMED classes their names are left out.
     """
+    maps = [
+        Map(method.heading, choices.classes)
+        for method, choices in choices_by_method(results, dataset)
+        if choices.classes is not None
+    ]
+    if not maps:
+        return nothing_selected()
     stream = _any_stream(results, dataset)
     names = [_short(stream.class_names[label]) for label in stream.class_order]
-    named = len(names) <= MAX_NAMED
-    ticks = names if named else False
-
-    def dress(axis: Axes, values: np.ndarray) -> None:
-        heat_map(axis, values, percent_scale(len(values)), xticklabels=ticks, yticklabels=ticks)
-        if named:
-            axis.set_xticklabels(axis.get_xticklabels(), rotation=90)
-            axis.tick_params(labelsize=6 if len(names) <= 20 else 4)
-        axis.set(xlabel="Class of the chosen prompt", ylabel="True class")
-
-    def share(path: Path, of: StreamRecord) -> np.ndarray | None:
-        counts = selected_classes(path, len(of.class_names))
-        return None if counts is None else row_percent(by_source_class(counts, of.class_order))
-
-    return _grid(
-        results,
-        dataset,
-        share,
-        dress,
-        columns=2,
-        height=3.3,
+    return heat_maps(
+        maps,
+        names if len(names) <= MAX_NAMED else None,
+        "Class of the chosen prompt",
+        "True class",
+        "Share of the row [%]",
     )
 
 
-def _grid(
-    results: Results,
-    dataset: str,
-    share: Callable[[Path, StreamRecord], np.ndarray | None],
-    dress: Callable[[Axes, np.ndarray], None],
-    columns: int,
-    height: float,
-) -> Figure:
-    """One heat map a method that selects, its shares averaged over seeds."""
-    maps = over_seeds(results, dataset, share)
-    if not maps:
-        return nothing_selected()
-    figure, axes = panels(len(maps), columns, height)
-    for axis, (method, values) in zip(axes, maps, strict=True):
-        dress(axis, values)
-        axis.set_title(wrapped(method.heading, 34))
-    scale = percent_scale(len(maps[0][1]))
-    colour_bar(figure, axes, scale, "Share of the row [%]")
-    return figure
+def choices_by_method(results: Results, dataset: str) -> list[tuple[MethodRow, Choices]]:
+    """The methods that choose prompts, with means over their finished runs.
+
+    Runs' files are read once; what three figures need of them is kept in ``results``.
+    """
+    if dataset not in results.measured:
+        found = []
+        for method in results.plan.methods:
+            runs = [
+                _choices(results.plan.run_folder(dataset, method.name, seed) / SELECTION, record)
+                for seed, record in results.of(dataset, method.name).items()
+            ]
+            choosing = [run for run in runs if run is not None]
+            if choosing:
+                found.append((method, _mean(choosing)))
+        results.measured[dataset] = found
+    return results.measured[dataset]
 
 
-def over_seeds(
-    results: Results, dataset: str, measure: Callable[[Path, StreamRecord], np.ndarray | None]
-) -> list[tuple[MethodRow, np.ndarray]]:
-    """``measure`` of each method's selections, averaged over seeds, where there are any."""
-    found = []
-    for method in results.plan.methods:
-        values = []
-        for seed, record in results.of(dataset, method.name).items():
-            folder = results.plan.run_folder(dataset, method.name, seed)
-            value = measure(folder / SELECTION, record.stream)
-            if value is not None:
-                values.append(value)
-        if values:
-            found.append((method, np.mean(values, axis=0)))
-    return found
+def _choices(path: Path, record: RunRecord) -> Choices | None:
+    """Of one run; None where it chooses nothing. Raises as ``read_choices`` does."""
+    chosen = read_choices(path, record)
+    if chosen.empty:
+        return None
+    stream = record.stream
+    rows = with_tasks(chosen, stream.task_of_class)
+    n_tasks = max(stream.task_of_class) + 1
+    counts = selected_classes(chosen, len(stream.class_names), path)
+    return Choices(
+        row_percent(selected_tasks(rows, n_tasks)),
+        None if counts is None else row_percent(by_source_class(counts, stream.class_order)),
+        effective_prompts(rows, n_tasks),
+    )
+
+
+def _mean(runs: list[Choices]) -> Choices:
+    classes = [run.classes for run in runs if run.classes is not None]
+    return Choices(
+        np.mean([run.tasks for run in runs], axis=0),
+        np.mean(classes, axis=0) if classes else None,
+        np.mean([run.effective for run in runs], axis=0),
+    )
 
 
 def nothing_selected() -> Figure:

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from paper_figures.collect import Results
-from paper_figures.style import WIDTH, method_looks, panels, sentence
+from paper_figures.style import COLUMN, WIDTH, legend, method_looks, panels, sentence
+from paper_figures.tables.table import number
 
 
 def accuracy_against_cost(results: Results, dataset: str) -> Figure:
@@ -19,8 +19,7 @@ def accuracy_against_cost(results: Results, dataset: str) -> Figure:
     mean = runs.groupby("method").mean(numeric_only=True)
     looks = method_looks(results.plan)
     methods = [m for m in results.plan.methods if m.name in mean.index]
-    figure, axes = panels(2, 2, 2.6)
-    figure.set_size_inches(WIDTH, 2.8 + 0.09 * len(methods))
+    figure, axes = panels(2, 2, 2.2 + 0.045 * len(methods))
     measures = [
         ("test_operations", 1e-9, "GFLOPs to predict an image"),
         ("training_seconds", 1.0, "Training [s]"),
@@ -34,7 +33,7 @@ def accuracy_against_cost(results: Results, dataset: str) -> Figure:
                 continue
             costs.append(cost)
             look = looks[method.name]
-            axis.plot(cost, accuracy, marker=look["marker"], color=look["color"], linestyle="none")
+            axis.plot(cost, accuracy, **{**look, "linestyle": "none"})
             if not method.bound:
                 points[method.name] = (cost, accuracy)
         front = pareto_front(list(points.values()))
@@ -49,10 +48,7 @@ def accuracy_against_cost(results: Results, dataset: str) -> Figure:
             axis.set_xlim(left=0)
         axis.set(xlabel=label, ylabel="Final average accuracy [%]")
         axis.grid(axis="y", linewidth=0.4, color="0.9")
-    handles = [
-        Line2D([], [], label=m.heading, **{**looks[m.name], "linestyle": "none"}) for m in methods
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    legend(figure, methods, looks, linestyle="none")
     return figure
 
 
@@ -66,24 +62,31 @@ def pareto_front(points: list[tuple[float, float]]) -> list[tuple[float, float]]
 
 
 def forgetting_by_task(results: Results, dataset: str) -> Figure:
-    """What each task has lost at the end: its best accuracy before minus its last, over seeds."""
-    frame = results.accuracy[results.accuracy["dataset"] == dataset]
-    lost = forgotten(frame)
+    """What each method (row) has lost of each task (column) at the end: its best accuracy before
+    minus its last, mean over seeds. Blue is a task that got better."""
+    lost = forgotten(results.accuracy[results.accuracy["dataset"] == dataset])
     if lost.empty:
         return sentence("No method here learns task by task.")
-    looks = method_looks(results.plan)
     methods = [m for m in results.plan.methods if m.name in set(lost["method"])]
-    figure, (axis,) = panels(1, 1, 2.8)
-    figure.set_size_inches(WIDTH, 2.6 + 0.09 * len(methods))
-    for method in methods:
-        own = lost[lost["method"] == method.name].groupby("task")["lost"].mean()
-        axis.plot(own.index + 1, own, **looks[method.name])
-    tasks = sorted(set(lost["task"] + 1))
-    axis.set(xlabel="Task", ylabel="Forgotten at the end [points]")
-    axis.set_xticks(tasks if len(tasks) <= 10 else tasks[:: -(-len(tasks) // 10)])
-    axis.grid(axis="y", linewidth=0.4, color="0.9")
-    handles = [Line2D([], [], label=m.heading, **looks[m.name]) for m in methods]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    table = lost.pivot_table(index="method", columns="task", values="lost")
+    values = table.reindex([m.name for m in methods]).to_numpy()
+    figure, (axis,) = panels(1, 1, 0.5 + 0.15 * len(methods))
+    figure.set_figwidth(min(WIDTH, COLUMN + 0.25 * values.shape[1]))
+    largest = max(1.0, float(np.nanmax(np.abs(values))))
+    image = axis.imshow(values, cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        if not np.isnan(value):
+            axis.text(
+                column, row, number(value, 0), ha="center", va="center", fontsize=6,
+                color="white" if abs(value) > 0.6 * largest else "0.15",
+            ).set_in_layout(False)  # fmt: skip
+    axis.set_yticks(range(len(methods)), [m.heading for m in methods])
+    axis.set_xticks(range(values.shape[1]), [str(task + 1) for task in table.columns])
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    axis.set_xlabel("Task")
+    bar = figure.colorbar(image, ax=axis, pad=0.02, label="Forgotten at the end [points]")
+    bar.outline.set_visible(False)
     return figure
 
 

@@ -14,7 +14,7 @@ from starprompt.analysis.prompt_choices import choices_of, read_choices
 from starprompt.analysis.results import RunFiles
 from starprompt.analysis.runs import run_row
 from starprompt.errors import UserError
-from starprompt.record.record import PREDICTION_COLUMNS, StreamRecord, checked_file
+from starprompt.record.record import PREDICTION_COLUMNS, RunRecord, StreamRecord, checked_file
 from starprompt.record.run_files import PREDICTIONS, SELECTION
 
 #: by method and seed, the folder of each finished run
@@ -43,11 +43,11 @@ def compare_runs(folders: Folders) -> dict[str, pd.DataFrame]:
         run = RunFiles(folder)
         stream = run.record.stream
         key = {"method": method, "seed": seed}
-        predictions = read_predictions(folder / PREDICTIONS)
+        predictions = read_predictions(folder / PREDICTIONS, run.record)
         images = sum(stream.test_counts)
         rows["comparison"].append({**key, **run_row(run.record), "test_images": images})
         rows["errors"].append({**key, **errors_of(predictions, stream)})
-        chosen = read_choices(folder / SELECTION)
+        chosen = read_choices(folder / SELECTION, run.record)
         if not chosen.empty:
             rows["prompt-choices"].append({**key, **choices_of(chosen, stream)})
     return {
@@ -56,13 +56,15 @@ def compare_runs(folders: Folders) -> dict[str, pd.DataFrame]:
     }
 
 
-def read_predictions(path: Path) -> pd.DataFrame:
+def read_predictions(path: Path, record: RunRecord | None = None) -> pd.DataFrame:
     """``predictions.parquet`` as a frame.
+
+    record  the run's; read from beside the file when None
 
     Raises :class:`UserError` naming the file when it is missing or damaged.
     """
     try:
-        return pd.read_parquet(checked_file(path), columns=list(PREDICTION_COLUMNS))
+        return pd.read_parquet(checked_file(path, record), columns=list(PREDICTION_COLUMNS))
     except (OSError, KeyError, ValueError) as error:
         raise UserError(
             f"{path} is not a table of predictions ({error}); remove the run, run it again."

@@ -4,6 +4,7 @@
 own.
 """
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,29 +12,32 @@ import numpy as np
 import pandas as pd
 
 from starprompt.errors import UserError
-from starprompt.record.record import SELECTION_COLUMNS, StreamRecord, checked_file
+from starprompt.record.record import SELECTION_COLUMNS, RunRecord, StreamRecord, checked_file
 
 
-def read_choices(path: Path) -> pd.DataFrame:
+def read_choices(path: Path, record: RunRecord | None = None) -> pd.DataFrame:
     """``selection.parquet`` as a frame; no rows for a method that selects nothing.
+
+    record  the run's; read from beside the file when None
 
     Raises :class:`UserError` naming the file when it is missing or damaged.
     """
     try:
-        return pd.read_parquet(checked_file(path), columns=list(SELECTION_COLUMNS))
+        return pd.read_parquet(checked_file(path, record), columns=list(SELECTION_COLUMNS))
     except (OSError, KeyError, ValueError) as error:
         raise UserError(
             f"{path} is not a table of selections ({error}); remove the run, run it again."
         ) from error
 
 
-def selected_classes(path: Path, n_classes: int) -> np.ndarray | None:
+def selected_classes(rows: pd.DataFrame, n_classes: int, path: Path) -> np.ndarray | None:
     """Counts (n_classes, n_classes) of true class by chosen class after the last task.
 
+    rows  as :func:`read_choices` gives them of the file at ``path``
+
     Layers are added up. None for a method whose classes have no prompts of their own. Classes
-    are in stream order. Raises :class:`UserError` naming the file when it is missing or damaged.
+    are in stream order. Raises :class:`UserError` naming the file when a class is out of range.
     """
-    rows = read_choices(path)
     rows = rows[(rows["chosen_class"] >= 0) & (rows["after_task"] == rows["after_task"].max())]
     if rows.empty:
         return None
@@ -61,20 +65,36 @@ def with_tasks(rows: pd.DataFrame, task_of_class: Sequence[int]) -> pd.DataFrame
     shared = rows[rows["prompt_task"] < 0]
     if shared.empty:
         return rows
-    home = _most_devoted(shared[shared["after_task"] == shared["after_task"].max()])
-    home.update(_most_devoted(shared[shared["after_task"] == shared["true_task"]]))
-    keys = zip(shared["layer"], shared["prompt"], strict=True)
+    layer, prompt = (shared[name].to_numpy(np.int64) for name in ("layer", "prompt"))
     # Chosen neither right after an image's own task nor at the end: of no task.
-    rows.loc[shared.index, "prompt_task"] = [home.get(key, -1) for key in keys]
+    home = np.full((layer.max() + 1, prompt.max() + 1), -1)
+    after = shared["after_task"]
+    for chosen in (shared[after == after.max()], shared[after == shared["true_task"]]):
+        where, task = _most_devoted(chosen)
+        home[where] = task
+    rows.loc[shared.index, "prompt_task"] = home[layer, prompt]
     return rows
 
 
-def _most_devoted(rows: pd.DataFrame) -> dict[tuple[int, int], int]:
-    """By layer and prompt the task that gives it the largest share of its own choices."""
+def _most_devoted(rows: pd.DataFrame) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """Layers and prompts, and for each the task that gives it the largest share of its choices."""
     weights = rows.pivot_table(
         index=["layer", "prompt"], columns="true_task", values="weight", aggfunc="sum"
     )
-    return (weights.fillna(0.0) / weights.sum(axis=0)).idxmax(axis=1).to_dict()
+    task = (weights.fillna(0.0) / weights.sum(axis=0)).idxmax(axis=1)
+    return tuple(task.index.get_level_values(i).to_numpy() for i in (0, 1)), task.to_numpy()
+
+
+def prompt_weights(rows: pd.DataFrame) -> np.ndarray:
+    """(layers, tasks, prompts) weight that each true task's images give each prompt after the last
+    task; layers and prompts are those chosen then. rows as :func:`with_tasks` gives them."""
+    last = rows[(rows["after_task"] == rows["after_task"].max()) & (rows["weight"] > 0)]
+    layers, layer = np.unique(last["layer"], return_inverse=True)
+    prompts, prompt = np.unique(last["prompt"], return_inverse=True)
+    task = last["true_task"].to_numpy()
+    shape = (len(layers), int(task.max()) + 1, len(prompts))
+    place = np.ravel_multi_index((layer, task, prompt), shape)
+    return np.bincount(place, last["weight"], minlength=np.prod(shape)).reshape(shape)
 
 
 def selected_tasks(rows: pd.DataFrame, n_tasks: int) -> np.ndarray:
@@ -95,12 +115,18 @@ def effective_prompts(rows: pd.DataFrame, n_tasks: int) -> np.ndarray:
     The exponential of the entropy of their choices: 1 where all choose one prompt, n where n serve
     equally. Averaged over layers; NaN for a task without rows. rows as ``with_tasks`` gives them.
     """
-    last = rows[rows["after_task"] == rows["after_task"].max()]
-    weight = last.groupby(["true_task", "layer", "prompt"])["weight"].sum()
-    share = weight / weight.groupby(["true_task", "layer"]).transform("sum")
-    entropy = -(share * np.log(share.where(share > 0, 1.0))).groupby(["true_task", "layer"]).sum()
-    number = np.exp(entropy).groupby("true_task").mean()
-    return number.reindex(range(n_tasks)).to_numpy()
+    share = _shares(prompt_weights(rows))
+    entropy = -(share * np.log(np.where(share > 0, share, 1.0))).sum(axis=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a task without rows has no mean
+        number = np.nanmean(np.exp(entropy), axis=0)
+    return np.pad(number, (0, n_tasks - len(number)), constant_values=np.nan)
+
+
+def _shares(weights: np.ndarray) -> np.ndarray:
+    """Each (layer, task)'s weights as shares of their sum; NaN where a task chose nothing."""
+    with np.errstate(invalid="ignore"):
+        return weights / weights.sum(axis=2, keepdims=True)
 
 
 def row_percent(counts: np.ndarray) -> np.ndarray:
@@ -122,23 +148,21 @@ def choices_of(chosen: pd.DataFrame, stream: StreamRecord) -> dict[str, float]:
     """
     n_tasks = max(stream.task_of_class) + 1
     rows = with_tasks(chosen, stream.task_of_class)
-    last = rows[(rows["after_task"] == rows["after_task"].max()) & (rows["weight"] > 0)]
-    used = last.groupby("layer")["prompt"].nunique().mean()
+    weights = prompt_weights(rows)
+    used = (weights > 0).any(axis=1).sum(axis=1).mean()
     own = np.diag(row_percent(selected_tasks(rows, n_tasks)))
     return {
         "prompts": float(used),
         "effective": float(np.nanmean(effective_prompts(rows, n_tasks))),
-        "shared": 100 * float(np.mean([_shared(part) for _, part in last.groupby("layer")])),
+        "shared": 100 * float(np.mean([_shared(share) for share in _shares(weights)])),
         "own": float(np.nanmean(own)),
         **{f"own_{task}": float(share) for task, share in enumerate(own)},
     }
 
 
-def _shared(rows: pd.DataFrame) -> float:
-    """Of one layer: mean over pairs of tasks of the sum over prompts of the smaller share."""
-    weight = rows.pivot_table(
-        index="true_task", columns="prompt", values="weight", aggfunc="sum", fill_value=0.0
-    )
-    share = weight.div(weight.sum(axis=1), axis=0).to_numpy()
+def _shared(share: np.ndarray) -> float:
+    """Of one layer's (tasks, prompts): mean over pairs of tasks of the sum over prompts of the
+    smaller share."""
+    share = share[~np.isnan(share).any(axis=1)]
     pairs = [np.minimum(share[i], share[j]).sum() for i in range(len(share)) for j in range(i)]
     return float(np.mean(pairs)) if pairs else 1.0

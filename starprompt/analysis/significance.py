@@ -49,11 +49,12 @@ def cube(scores: pd.DataFrame) -> tuple[list[str], np.ndarray]:
 
 
 def average_ranks(values: np.ndarray) -> np.ndarray:
-    """(M,) mean over data sets of the rank of each method's mean over seeds; 1 is the best.
+    """(..., M) mean over data sets of the rank of each method's mean over seeds; 1 is the best.
 
-    values (M, D, S) scores; ties share their mean rank.
+    values (..., M, D, S) scores; ties share their mean rank.
     """
-    return stats.rankdata(-values.mean(axis=2), axis=0).mean(axis=1)
+    ranks: np.ndarray = stats.rankdata(-values.mean(axis=-1), axis=-2)
+    return ranks.mean(axis=-1)
 
 
 def critical_difference(methods: int, datasets: int, level: float = LEVEL) -> float:
@@ -78,45 +79,49 @@ def friedman(values: np.ndarray) -> float:
     return float(stats.friedmanchisquare(*means).pvalue)
 
 
-def interquartile_mean(values: np.ndarray) -> float:
-    """Mean of the middle half of all scores."""
-    return float(stats.trim_mean(values.reshape(-1), 0.25))
+def interquartile_mean(values: np.ndarray) -> np.ndarray:
+    """(...) mean of the middle half of all scores; values (..., D, S)."""
+    return np.asarray(stats.trim_mean(_flat(values), 0.25, axis=-1))
 
 
-def probability_of_improvement(first: np.ndarray, second: np.ndarray) -> float:
-    """Chance that a run of the first beats one of the second, ties half; mean over data sets.
+def probability_of_improvement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(...) chance that a run of the first beats one of the second, ties half; mean over data sets.
 
-    first (D, S), second (D, S') scores.
+    first (..., D, S), second (..., D, S') scores.
     """
-    greater = first[:, :, None] > second[:, None, :]
-    equal = first[:, :, None] == second[:, None, :]
-    return float((greater + 0.5 * equal).mean())
+    greater = first[..., :, None] > second[..., None, :]
+    equal = first[..., :, None] == second[..., None, :]
+    return np.asarray((greater + 0.5 * equal).mean(axis=(-3, -2, -1)))
 
 
 def profile(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """(thresholds,) share of all (data set, seed) whose score is at least each threshold."""
-    return (values.reshape(-1)[:, None] >= thresholds).mean(axis=0)
+    """(..., thresholds) share of all (data set, seed) whose score is at least each threshold;
+    values (..., D, S)."""
+    shares: np.ndarray = (_flat(values)[..., None] >= thresholds).mean(axis=-2)
+    return shares
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    return values.reshape(*values.shape[:-2], -1)
 
 
 def stratified(
-    statistic: Callable[[np.ndarray], np.ndarray | float],
+    statistic: Callable[[np.ndarray], np.ndarray],
     values: np.ndarray,
     resamples: int = RESAMPLES,
 ) -> np.ndarray:
     """``statistic`` of ``resamples`` draws of seeds, with replacement, within each data set.
 
-    values (..., D, S); all leading axes are drawn alike, so that pairs stay pairs.
+    values     (..., D, S); all leading axes are drawn alike, so that pairs stay pairs
+    statistic  of (resamples, ..., D, S) at once; leading axes are not its to reduce
     """
     random = np.random.default_rng(0)
     datasets, seeds = values.shape[-2:]
     if seeds == 1:  # every draw is the same
         resamples = 1
-    rows = np.arange(datasets)[:, None]
-    found = []
-    for _ in range(resamples):
-        columns = random.integers(seeds, size=(datasets, seeds))
-        found.append(statistic(values[..., rows, columns]))
-    return np.asarray(found)
+    columns = random.integers(seeds, size=(resamples, datasets, seeds))
+    drawn = values[..., np.arange(datasets)[:, None], columns]
+    return statistic(np.moveaxis(drawn, -3, 0))
 
 
 def _interval(draws: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
@@ -153,12 +158,12 @@ def aggregates_table(scores: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for method, own in zip(methods, values, strict=True):
         row: dict[str, object] = {"method": method, "runs": own.size}
-        statistics: dict[str, Callable[[np.ndarray], float]] = {
-            "mean": lambda drawn: float(drawn.mean()),
+        statistics: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+            "mean": lambda drawn: np.asarray(drawn.mean(axis=(-2, -1))),
             "iqm": interquartile_mean,
         }
         for name, statistic in statistics.items():
-            row[name] = statistic(own)
+            row[name] = float(statistic(own))
             draws = stratified(statistic, own)
             alone = own.shape[1] < 2
             row[f"{name}_low"], row[f"{name}_high"] = (
@@ -277,9 +282,10 @@ def _improvement(both: pd.DataFrame) -> dict[str, float]:
     values = np.stack(
         [both[side].sort_index().to_numpy().reshape(len(counts), -1) for side in ("ours", "theirs")]
     )
-    found = probability_of_improvement(*values)
+    found = float(probability_of_improvement(*values))
     if values.shape[2] < 2:
         return {**none, "improvement": found}
-    draws = stratified(lambda v: probability_of_improvement(*v), values, 1000)
+    # Methods lead here, draws in what is given to the statistic.
+    draws = stratified(lambda v: probability_of_improvement(v[:, 0], v[:, 1]), values, 1000)
     low, high = _interval(draws)
     return {"improvement": found, "improvement_low": float(low), "improvement_high": float(high)}

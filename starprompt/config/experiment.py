@@ -77,6 +77,13 @@ class Config(_Model):
         "kept searches found",
     )
     seeds: list[StrictInt] = Field(min_length=1)
+    order_seed: StrictInt | None = Field(
+        default=None,
+        ge=0,
+        lt=2**32,
+        description="seed of the class order of all runs; by default each run's own seed, as "
+        "released",
+    )
     backbones: BackboneNames = BackboneNames()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "tf32", "bf16"] = "float32"
@@ -191,6 +198,17 @@ class Config(_Model):
         """
         chosen = {"numerics": self.numerics, "deterministic": self.deterministic}
         return {key: value for key, value in chosen.items() if value not in ("native", False)}
+
+    def ordering(self, seed: int | None = None) -> dict[str, int]:
+        """The seed of the class order where it is not the run's own, else nothing.
+
+        seed  the run's; None: of all runs
+
+        So that runs made before there was such a setting stay valid.
+        """
+        if self.order_seed is None or self.order_seed == seed:
+            return {}
+        return {"order_seed": self.order_seed}
 
     @property
     def runs_folder(self) -> Path:

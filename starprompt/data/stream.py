@@ -235,6 +235,8 @@ class TaskStream(Sequence[Task]):
                 then never touched; None for the real split
     first_tasks keep only the first N tasks and their images; ``info`` goes
                 on naming all classes
+    order_seed  gives the order of the classes instead of ``seed``, which then gives the order of
+                images and their augmentation alone; None for ``seed``, as released
 
     Raises :class:`UserError` before anything trains when the stream cannot be: tasks that do not
     fit the classes, a class without training or test image, a seed that is no whole number, an
@@ -252,10 +254,11 @@ class TaskStream(Sequence[Task]):
         joint: bool = False,
         validation: float | None = None,
         first_tasks: int | None = None,
+        order_seed: int | None = None,
     ) -> None:
         refuse_other_description(prepared, spec)
         n_classes = prepared.n_classes
-        self.order = class_order(n_classes, seed)
+        self.order = class_order(n_classes, seed if order_seed is None else order_seed)
         self.seed = int(seed)
         self.device = torch.device(device)
         self.joint = joint
@@ -295,6 +298,8 @@ class TaskStream(Sequence[Task]):
         )
         if first_tasks is not None:
             self.digest = digest_of({"whole": self.digest, "first_tasks": first_tasks})
+        if order_seed not in (None, seed):  # streams of before there was one keep their digest
+            self.digest = digest_of({"whole": self.digest, "order_seed": order_seed})
         rows = _split_rows(prepared, validation)
         splits = {
             "train": prepared.train,

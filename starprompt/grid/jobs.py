@@ -278,6 +278,7 @@ class Grid:
                 # Other kernels round otherwise.
                 "compile": self.config.compile,
                 **self.config.rounding(),
+                **self.config.ordering(),
                 "dataset": stream,
             }
         )

@@ -34,7 +34,10 @@ def tables_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 
 @app.command("figures", rich_help_panel="Results")
-def figures_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
+def figures_command(
+    config: ConfigOption = DEFAULT_CONFIG,
+    threads: Annotated[int, typer.Option(min=1, help="Processes that share the data sets.")] = 1,
+) -> None:
     """Draw the paper's figures from finished runs: PDF and PNG.
 
     Example: starprompt figures --config config/demo-baselines.yaml
@@ -42,7 +45,7 @@ def figures_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
     numerics.settle(load_config(config).numerics)
     from starprompt.reporting.paper import make_figures
 
-    for path in make_figures(config):
+    for path in make_figures(config, processes=threads):
         typer.echo(f"wrote {path}")
 
 

@@ -21,8 +21,10 @@ def make_tables(config_path: Path, results: Path = RESULTS) -> list[Path]:
     return write_tables(found, _without_remains(results / found.plan.name / "tables"))
 
 
-def make_figures(config_path: Path, results: Path = RESULTS) -> list[Path]:
+def make_figures(config_path: Path, results: Path = RESULTS, processes: int = 1) -> list[Path]:
     """Draw all figures of an experiment under ``results/<name>/figures``; return their paths.
+
+    processes  that share the data sets
 
     Missing runs are left out. Raises :class:`UserError` when no run has finished or a file is
     damaged.
@@ -30,7 +32,8 @@ def make_figures(config_path: Path, results: Path = RESULTS) -> list[Path]:
     from paper_figures.figures.paper import write_figures
 
     found = finished_runs(load_config(config_path))
-    return write_figures(found, _without_remains(results / found.plan.name / "figures"))
+    folder = _without_remains(results / found.plan.name / "figures")
+    return write_figures(found, folder, processes)
 
 
 def _without_remains(folder: Path) -> Path:

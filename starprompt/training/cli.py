@@ -67,8 +67,8 @@ def embed_command(
 
     Example: starprompt embed --dataset digits
     """
-    experiment = _loaded(config, threads, gpu)
-    _settle(experiment, f"embedding of {dataset}")
+    experiment = loaded(config, threads, gpu)
+    settle(experiment, f"embedding of {dataset}")
     from starprompt.training.run import embed
 
     out = embed(experiment, dataset)
@@ -96,11 +96,11 @@ def run_command(
 
     Example: starprompt run --dataset digits --method starprompt --seed 1993
     """
-    experiment = _loaded(config, threads, gpu)
+    experiment = loaded(config, threads, gpu)
     load_method(method)
     if dataset not in experiment.datasets:
         raise unknown_name(f"data set of {config}", dataset, experiment.datasets)
-    _settle(experiment, f"{method} on {dataset}")
+    settle(experiment, f"{method} on {dataset}")
     from starprompt.training.seeds import run_all
 
     cells = [Run(dataset, method, one) for one in seed]
@@ -127,8 +127,8 @@ def noise_command(
 
     Example: starprompt noise --method starprompt-first-stage --repeats 3
     """
-    experiment = _loaded(config, threads, gpu)
-    _settle(experiment, f"noise of {experiment.name}")
+    experiment = loaded(config, threads, gpu)
+    settle(experiment, f"noise of {experiment.name}")
     from starprompt.training.noise import measure_noise
 
     table = measure_noise(experiment, repeats, dataset or (), method or ())
@@ -156,8 +156,8 @@ def tune_command(
 
     Example: starprompt tune --method slca --dataset digits --budget 4
     """
-    experiment = _loaded(config, threads, gpu)
-    _settle(experiment, f"search for {method or 'hyperparameters'}")
+    experiment = loaded(config, threads, gpu)
+    settle(experiment, f"search for {method or 'hyperparameters'}")
     from starprompt.training.tune import search, unsearched
 
     if dataset not in experiment.datasets:
@@ -168,13 +168,13 @@ def tune_command(
         typer.echo(f"the table of {name} is {out}, best first")
 
 
-def _loaded(config: Path, threads: int | None, gpu: int | None) -> Config:
+def loaded(config: Path, threads: int | None, gpu: int | None) -> Config:
     given = {"threads": threads, "gpu": gpu}
     update = {key: value for key, value in given.items() if value is not None}
     return load_config(config).model_copy(update=update)
 
 
-def _settle(experiment: Config, what: str) -> None:
+def settle(experiment: Config, what: str) -> None:
     """Set this process's threads before torch is imported; lease its device after that.
 
     Importing torch asks CUDA for nothing, and imports finish before the job waits for a GPU.

@@ -126,7 +126,9 @@ def run(
     embedding = _embedding_file(config, cell.dataset)
     if perturbation is not None and "clip" in method.uses:
         embedding = perturbation.features(embedding)
-    stream = _open_stream(embedding, cell, method, device, validation, first_tasks)
+    stream = _open_stream(
+        embedding, cell, method, device, validation, first_tasks, config.order_seed
+    )
     if method.keys is not None and keys_folder is None:
         keys_folder = config.run_folder(replace_method(cell, method.keys))
     options: dict[str, Any] = {"precision": config.precision, "compile": config.compile}
@@ -173,6 +175,7 @@ def run(
             "validation": validation,
             "stream_digest": stream.digest,
             **config.rounding(),
+            **config.ordering(cell.seed),
             **({} if perturbation is None else {"perturbation": perturbation.number}),
         },
         neutral=hp.neutral(),
@@ -228,6 +231,7 @@ def _open_stream(
     device: torch.device,
     validation: float | None,
     first_tasks: int | None,
+    order_seed: int | None,
 ) -> TaskStream:
     if "clip" in method.uses and not embedding.exists():
         raise UserError(
@@ -243,6 +247,7 @@ def _open_stream(
         joint=method.stream == "joint",
         validation=validation,
         first_tasks=first_tasks,
+        order_seed=order_seed,
     )
 
 

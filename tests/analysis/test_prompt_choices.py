@@ -96,7 +96,8 @@ def test_only_the_last_evaluation_counts(tmp_path: Path) -> None:
     rest = {name: np.zeros(5) for name in fake_results.SELECTION_COLUMNS if name not in columns}
     folder = small_plan(tmp_path, methods=2, seeds=1).run_folder("set-0", "method-0", 1993)
     fake_results.write_selection(folder, columns | rest)
-    counts = prompt_choices.selected_classes(folder / "selection.parquet", 2)
+    path = folder / "selection.parquet"
+    counts = prompt_choices.selected_classes(prompt_choices.read_choices(path), 2, path)
     assert counts is not None and counts.tolist() == [[1, 0], [1, 1]]
 
 
@@ -105,7 +106,7 @@ def test_damaged_selections_are_named(tmp_path: Path) -> None:
     path = folder / "selection.parquet"
     path.write_bytes(b"not a table")
     with pytest.raises(UserError, match="not a table of selections"):
-        prompt_choices.selected_classes(path, 2)
+        prompt_choices.read_choices(path)
     path.unlink()
     with pytest.raises(UserError, match=r"selection\.parquet cannot be read"):
-        prompt_choices.selected_classes(path, 2)
+        prompt_choices.read_choices(path)

@@ -190,3 +190,12 @@ def test_streams_that_cannot_be_are_refused(digits, embedding, tmp_path):
         TaskStream(digits, SPEC, 1993, embedding=cut)
     with pytest.raises(UserError, match="without an embedding"):
         TaskStream(digits, SPEC, 1993)[0].train.features("clip")
+
+
+def test_an_order_seed_changes_the_order_alone_and_is_absent_when_it_is_the_seed(digits):
+    plain = TaskStream(digits, SPEC, 1993)
+    same = TaskStream(digits, SPEC, 1993, order_seed=1993)
+    other = TaskStream(digits, SPEC, 1993, order_seed=7)
+    assert (same.order == plain.order).all() and same.digest == plain.digest
+    assert (other.order == class_order(10, 7)).all() and other.digest != plain.digest
+    assert other.seed == 1993 and other.data_digest == plain.data_digest

@@ -53,3 +53,11 @@ def test_a_pair_trained_anew_makes_features_and_runs_anew(
 def test_the_command_lines_values_are_read_as_a_file_is() -> None:
     given = {"seeds": ["1993", "012", "1e3", "yes", "2026-01-01"]}
     assert from_command_line(given) == {"seeds": [1993, "012", 1000.0, "yes", "2026-01-01"]}
+
+
+def test_an_order_seed_is_in_what_a_run_depends_on_only_where_there_is_one(grid: Grid) -> None:
+    given = Grid(grid.config.model_copy(update={"order_seed": 7}))
+    plain = grid.run_depends("digits", "starprompt")
+    assert "order_seed" not in plain
+    assert given.run_depends("digits", "starprompt") != plain
+    assert given.config.ordering(7) == {} and given.config.ordering(8) == {"order_seed": 7}

@@ -1,28 +1,20 @@
 """The figures' style: looks that tell methods apart, sizes, and files of equal bytes."""
 
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.colors import to_hex
 
 from paper_figures import style
-from paper_figures.plan import MethodRow, Plan
-
-
-def test_methods_look_different_and_bounds_are_grey() -> None:
-    rows = [MethodRow(f"m{i}", "M", "d") for i in range(29)]
-    rows += [MethodRow(f"b{i}", "B", "d", bound=True) for i in range(3)]
-    plan = Plan("p", "P", Path(), tuple(rows), (), (1,))
-    looks = style.method_looks(plan)
-    rivals = [looks[m.name] for m in plan.methods if not m.bound]
-    assert len({(str(look["color"]), str(look["linestyle"])) for look in rivals}) == 29
-    assert rivals[0]["color"] == rivals[9]["color"] != rivals[1]["color"]
-    assert rivals[0]["linestyle"] == "solid" != rivals[9]["linestyle"]
-    greys = [looks[f"b{i}"]["color"] for i in range(3)]
-    assert len(set(greys)) == 3
-    assert all(isinstance(grey, str) and 0 < float(grey) < 1 for grey in greys)
-    assert not any(isinstance(look["color"], str) for look in rivals)
+from paper_figures.plan import MethodRow
+from paper_figures.style import COLUMN, STYLE_FILE, WIDTH, method_looks, spread_out
+from tests.helpers.fake_results import fake_plan
 
 
 def test_the_style_ends_with_its_block() -> None:
@@ -68,3 +60,30 @@ def test_colours_are_linear_where_cells_bear_numbers_and_spread_the_faint_elsewh
 def test_headings_are_wrapped_between_words_alone() -> None:
     assert style.wrapped("one two three", 7) == "one two\nthree"
     assert style.wrapped("x" * 40, 7) == "x" * 40
+
+
+def test_thirty_methods_differ_where_colours_cannot_be_seen() -> None:
+    rows = [MethodRow(f"m{i}", f"M{i}", "", bound=i % 10 == 0) for i in range(30)]
+    looks = method_looks(replace(fake_plan(Path()), methods=tuple(rows)))
+    assert len({(str(look["linestyle"]), look["marker"]) for look in looks.values()}) == 30
+    assert len({(look["fillstyle"], look["marker"]) for look in looks.values()}) == 30
+    greys = {to_hex(looks[row.name]["color"]) for row in rows if row.bound}
+    assert greys.isdisjoint(to_hex(looks[row.name]["color"]) for row in rows if not row.bound)
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=20))
+def test_names_of_lines_stay_apart_in_order_and_inside(wanted: list[float]) -> None:
+    wanted.sort()
+    places = spread_out(wanted, 4.0, 0.0, 100.0)
+    assert all(b - a >= 4.0 - 1e-9 for a, b in pairwise(places))
+    assert min(places) >= -1e-9 and max(places) <= 100 + 1e-9
+
+
+def test_names_that_are_apart_stay_where_they_are() -> None:
+    assert spread_out([10.0, 20.0, 30.0], 4.0, 0.0, 100.0) == pytest.approx([10, 20, 30])
+    assert spread_out([50.0, 50.0], 4.0, 0.0, 100.0) == pytest.approx([48, 52])
+
+
+def test_the_style_file_has_the_sizes_and_the_widths_are_a_columns_and_a_pages() -> None:
+    assert "pdf.fonttype: 42" in STYLE_FILE.read_text(encoding="utf-8")
+    assert (COLUMN, WIDTH) == (3.3, 7.0)

@@ -47,13 +47,15 @@ rule figures:
     params:
         config=str(GRID.config_file),
         depends=GRID.paper_depends(),
+    threads: min(2, len(GRID.config.datasets))
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     conda:
         ENVIRONMENT
     shell:
-        "python -m starprompt.cli figures --config {params.config:q} > {log:q} 2>&1"
+        "python -m starprompt.cli figures --config {params.config:q} --threads {threads}"
+        " > {log:q} 2>&1"
 
 
 # How the methods compare, measured and written down.

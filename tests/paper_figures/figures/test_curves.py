@@ -1,5 +1,7 @@
 """Curves are means over seeds of the tasks seen."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -21,10 +23,13 @@ def test_curves_are_means_over_seeds_of_the_tasks_seen(results: Results) -> None
         assert list(line.get_xdata()) == [1, 2, 3, 4, 5]
 
 
-def test_a_long_legend_stays_inside_the_figure(results: Results) -> None:
+def test_names_of_lines_stay_inside_the_figure_and_apart(results: Results) -> None:
     with paper_style():
         figure = curves.accuracy_curves(results, "set-0")
         figure.draw_without_rendering()
-        box = figure.legends[0].get_window_extent()
-    assert len(figure.legends[0].get_texts()) == 13
-    assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.width
+        names = figure.axes[0].texts
+        boxes = sorted((text.get_window_extent() for text in names), key=lambda box: box.y0)
+    assert len(names) == 13
+    assert all(below.y1 <= above.y0 + 1 for below, above in pairwise(boxes))
+    for box in boxes:
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.width

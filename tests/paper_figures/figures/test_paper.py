@@ -37,3 +37,12 @@ def test_all_figures_are_drawn_and_equal_results_give_equal_bytes(tmp_path: Path
         assert one.read_bytes() == other.read_bytes(), one.name
         if one.suffix == ".png":
             assert np.ptp(imread(one)) > 0.5  # not blank
+
+
+def test_two_processes_draw_what_one_draws(tmp_path: Path) -> None:
+    found = collect(small_plan(tmp_path / "runs", methods=2, datasets=2, seeds=1))
+    one = write_figures(found, tmp_path / "one")
+    two = write_figures(found, tmp_path / "two", processes=2)
+    assert [path.name for path in one] == [path.name for path in two]
+    for ours, theirs in zip(one, two, strict=True):
+        assert ours.read_bytes() == theirs.read_bytes(), ours.name

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paper_figures.collect import collect
+from paper_figures.collect import Results, collect
 from paper_figures.figures.tradeoffs import (
     accuracy_against_cost,
     forgetting_by_task,
@@ -54,7 +54,17 @@ def test_the_figures_draw_every_method_that_has_what_they_show(tmp_path: Path) -
         assert len(costs.axes[0].lines) == 0  # no operations were counted
         assert len(costs.axes[1].lines) == 5  # four points and the front
         lost = forgetting_by_task(found, "set-0")
-    assert len(lost.axes[0].lines) == 3  # all but the joint method
+    (image,) = lost.axes[0].images
+    assert image.get_array().shape == (3, 4)  # all but the joint method, all but the last task
     expected = forgotten(found.accuracy)
     own = expected[expected["method"] == "method-1"].groupby("task")["lost"].mean()
-    assert lost.axes[0].lines[1].get_ydata() == pytest.approx(np.asarray(own))
+    assert np.asarray(image.get_array()[1]) == pytest.approx(np.asarray(own))
+
+
+def test_a_long_legend_stays_inside_the_figure(results: Results) -> None:
+    with paper_style():
+        figure = accuracy_against_cost(results, "set-0")
+        figure.draw_without_rendering()
+        box = figure.legends[0].get_window_extent()
+    assert len(figure.legends[0].get_texts()) == 13
+    assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.width
