@@ -100,7 +100,7 @@ def label_lines(axis: Axes, ends: Sequence[tuple[float, str, dict[str, Any]]]) -
     A thin line leads from the end to a name that had to move. The axis' limits must be set before.
     """
     low, high = axis.get_ylim()
-    inches = axis.get_figure().get_figheight() * 0.8
+    inches = axis.bbox.height / axis.figure.dpi or 1.0
     line = (high - low) * 0.115 / inches
     order = sorted(ends, key=lambda end: end[0])
     places = spread_out([y for y, *_ in order], line, low, high)
