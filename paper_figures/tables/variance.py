@@ -15,6 +15,13 @@ HEADINGS = {
     "both": "Both together",
     "rounding": "Rounding",
 }
+#: the same in a sentence
+WORDS = {
+    "order": "from the class order",
+    "seed": "from training",
+    "both": "from what a class order does under one training seed and not under another",
+    "rounding": "from rounding",
+}
 #: pairs of runs that the sentences speak of, as the paper has them
 PAIRS = 3
 
@@ -49,6 +56,8 @@ def variance_table(plan: Plan, frame: pd.DataFrame) -> Table:
             "Training: initial weights, order of images, augmentation and replayed features. Both "
             "together: what a class order does under one training seed and not under another. "
             "Rounding: frozen numbers moved by one unit in the last place.",
+            "From so few orders and seeds a component is known to a factor of several: read which "
+            "sources are large, not by how much.",
         ],
         rules=frozenset({int(differences.argmax())}) if differences.any() else frozenset(),
     )
@@ -74,7 +83,6 @@ def variance_sentences(plan: Plan, frame: pd.DataFrame) -> list[str]:
         apart = math.hypot(
             *(by_name.loc[(row["dataset"], row[side]), "total"] for side in ("method", "less"))
         )
-        # The first row of a pair has the larger share of one source or another.
         source = max(HEADINGS, key=lambda name: row[name])
         share = row[source] / row["total"] ** 2 if row["total"] else 0.0
         pairing = "below" if row["total"] < apart else "not below"
@@ -82,8 +90,8 @@ def variance_sentences(plan: Plan, frame: pd.DataFrame) -> list[str]:
             f"{titles[row['method']]} minus {titles[row['less']]}, run by run: "
             f"{number(row['mean'], 2, sign=True)} points with a standard deviation of "
             f"{number(row['total'], 2)}, {pairing} the {number(apart, 2)} of runs that share "
-            f"neither class order nor seed; {number(100 * share, 0)}% of its variance is "
-            f"{HEADINGS[source].lower()}. The mean of {PAIRS} such pairs is known to "
+            f"neither class order nor seed; {number(100 * share, 0)}% of its variance comes "
+            f"{WORDS[source]}. The mean of {PAIRS} such pairs is known to "
             f"± {number(factor * row['total'], 2)} points (95%), and rounding alone gives it a "
             f"deviation of {number(math.sqrt(row['rounding'] / PAIRS), 2)}."
         )

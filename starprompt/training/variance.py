@@ -39,7 +39,7 @@ def measure_variance(
 
     Finished runs are read, not trained again; those whose order is their seed's are the
     experiment's own. The differences are those of the first method to the others. Raises
-    :class:`UserError` for a design from which no components can be told.
+    :class:`UserError` for a design too small for components.
     """
     orders = list(dict.fromkeys(orders or config.seeds))
     if min(repeats, len(orders), len(config.seeds)) < 2:
