@@ -14,7 +14,15 @@ EXCEPTIONS: dict[str, str] = {
     "starprompt/__main__.py": "starts the command line; tests/machine/test_termination.py runs it",
 }
 #: folders of tests that mirror no folder of the code
-OTHER_FOLDERS = ("faults", "golden", "helpers", "portability", "slurm", "workflow")
+OTHER_FOLDERS = (
+    "examples",
+    "faults",
+    "golden",
+    "helpers",
+    "portability",
+    "slurm",
+    "workflow",
+)
 #: where helpers stand; the faults' campaigns bring their own
 HELPERS = ("tests.helpers.", "tests.faults.")
 
