@@ -128,8 +128,6 @@ def test_the_docs_list_every_benchmark_and_each_reports_under_its_name() -> None
 
 
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
-
-
 PAGES = sorted(
     path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")] if path.name != "README.md"
 )

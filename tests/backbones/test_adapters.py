@@ -17,8 +17,6 @@ from starprompt.backbones.adapters import (
 )
 
 KINDS: list[Any] = ["adapter", "ssf", "vpt-deep", "vpt-shallow"]
-
-
 IMAGES = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 

@@ -13,8 +13,6 @@ from starprompt.backbones.expert_clip import ExpertClip, Experts
 from starprompt.errors import UserError
 
 SIZES: dict[str, Any] = {"experts": 2, "top_k": 2, "bottleneck": 4}
-
-
 VISION = CLIPVisionCfg(layers=2, width=16, head_width=8, patch_size=4, image_size=8)
 
 

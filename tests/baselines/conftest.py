@@ -6,6 +6,6 @@ from starprompt.data.stream import TaskStream
 from tests.helpers.small_stream import small_stream
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def stream() -> TaskStream:
     return small_stream([2, 2, 6])

@@ -20,8 +20,6 @@ from starprompt.errors import UserError
 from tests.helpers.forecasts import new_method
 
 PAPER = load_config(Path("config/paper.yaml"))
-
-
 DEMO = load_config(Path("config/demo.yaml"))
 
 

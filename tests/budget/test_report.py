@@ -8,8 +8,6 @@ from starprompt.budget import report
 from starprompt.config.experiment import load_config
 
 DEMO = load_config(Path("config/demo.yaml"))
-
-
 PAPER = load_config(Path("config/paper.yaml"))
 
 

@@ -21,8 +21,6 @@ PLAIN = {
     "group": "prompt",
     "hyperparameters": {"lr": 0.1, "epochs": 5},
 }
-
-
 MODULE = """
 import torch
 from pydantic import BaseModel
@@ -37,8 +35,6 @@ class NoPredict(Learner):
 class NoLearner: ...
 a_function = len
 """
-
-
 Writer = Callable[..., None]
 
 

@@ -27,8 +27,6 @@ def test_a_range_is_whole(wrong: dict[str, Any]) -> None:
 
 
 SHIPPED = REPOSITORY / "config" / "methods"
-
-
 Writer = Callable[..., None]
 
 

@@ -20,7 +20,7 @@ def libraries(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return versions
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("undisturbed")
     run_toy(folder)

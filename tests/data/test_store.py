@@ -64,8 +64,6 @@ def _remove(path: Path) -> None:
 
 
 DAMAGES = [zero_a_tenth, flip_a_bit, cut, add, _swap, _remove, replace_by_folder]
-
-
 FILES = ["class_names.json"] + [
     f"{split}_{part}.npy" for split in ("train", "test") for part in ("images", "labels", "sizes")
 ]

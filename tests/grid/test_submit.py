@@ -20,8 +20,6 @@ from starprompt.grid.submit import (
 from tests.helpers.sinfo import HYPHENS, SMALL, UNIVERSITY
 
 FILE = Path("config/paper.yaml")
-
-
 SETTINGS = "MinJobAge               = 300 sec\nAccountingStorageType   = accounting_storage/none\n"
 
 

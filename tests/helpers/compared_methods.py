@@ -16,8 +16,6 @@ from starprompt.reporting import comparison as command
 from tests.helpers import fake_results
 
 PLAN = fake_results.fake_plan(Path())
-
-
 STREAM: StreamRecord = fake_results.fake_record(PLAN, "set-0", "joint", 0, [[50.0, 50.0]]).stream
 
 

@@ -68,14 +68,8 @@ class Case:
 
 
 QUICK = {"epochs": 4, "batch_size": 16}
-
-
 HEAD = "head.weight head.bias"
-
-
 OTHER_ROWS = [rows(HEAD, 0, 2), rows(HEAD, 4, 10)]
-
-
 CASES = {
     "finetune": Case(Finetune, QUICK, [whole("vit.blocks"), rows(HEAD, 0, 4)], [rows(HEAD, 4, 10)]),
     "lwf": Case(LwF, QUICK, [whole("vit.blocks"), rows(HEAD, 0, 4)], [rows(HEAD, 4, 10)]),

@@ -10,8 +10,6 @@ from starprompt.config import methods as config_module
 from tests.helpers.paths import REPOSITORY
 
 ROOT = REPOSITORY
-
-
 PAGE = (ROOT / "docs" / "add-a-method.md").read_text(encoding="utf-8")
 
 

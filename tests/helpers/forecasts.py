@@ -1,4 +1,4 @@
-"""Experiments whose costs are forecast."""
+"""A method of two files, with what it says of its costs."""
 
 from starprompt.config.methods import MethodSpec
 

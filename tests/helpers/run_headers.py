@@ -10,8 +10,6 @@ from starprompt.record.record import MethodRecord, StreamRecord
 from tests.helpers.paths import REPOSITORY
 
 BEFORE = json.loads((REPOSITORY / "tests" / "continual" / "finished_before.json").read_text())
-
-
 RUNS: dict[str, Any] = BEFORE["runs"]
 
 

@@ -10,11 +10,7 @@ from starprompt.method.starprompt import StarPrompt
 from tests.helpers.small_stream import make
 
 TASKS = [2, 2, 6]
-
-
 FIRST = {"epochs": 3, "batch_size": 16, "replay_epochs": 2, "replay_samples": 16, "lr": 0.01}
-
-
 SECOND = {"epochs": 2, "batch_size": 16, "replay_epochs": 2, "replay_samples": 16}
 
 

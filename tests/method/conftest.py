@@ -11,12 +11,12 @@ from tests.helpers.small_stream import learn, make, small_stream
 from tests.helpers.stages import FIRST, TASKS
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def stream() -> TaskStream:
     return small_stream(TASKS)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def keys(stream: TaskStream, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished first stage's folder."""
     folder = tmp_path_factory.mktemp("first-stage")

@@ -19,8 +19,6 @@ from tests.helpers.continual_toy import header_of
 from tests.helpers.small_stream import CPU, learn, make, small_stream
 
 EPOCHS = 3
-
-
 SMALL = {"epochs": EPOCHS, "batch_size": 24, "replay_epochs": 2, "replay_samples": 8}
 
 

@@ -7,8 +7,6 @@ from starprompt.backbones.tiny.captions import TEMPLATES, caption_tokens, name_o
 from starprompt.backbones.tiny.tokenizer import CharacterTokenizer
 
 TOKENIZER = CharacterTokenizer()
-
-
 ALL = glyphs.DIGITS + glyphs.LETTERS
 
 

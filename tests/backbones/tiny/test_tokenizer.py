@@ -9,8 +9,6 @@ from starprompt.backbones.tiny.tokenizer import CharacterTokenizer
 from starprompt.errors import UserError
 
 PRINTABLE = st.text(st.characters(min_codepoint=ord(" "), max_codepoint=ord("~")), max_size=38)
-
-
 TOKENIZER = CharacterTokenizer()
 
 

@@ -16,8 +16,6 @@ from starprompt.config.thresholds import Thresholds
 from tests.helpers.hostile_results import HOSTILE, hostile_results
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
