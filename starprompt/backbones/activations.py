@@ -53,7 +53,7 @@ def vit_activations(
     """
     size = 2 if precision == "bf16" else 4
     block = vit.blocks[0]
-    tokens, width = vit.pos_embed.shape[1], vit.embed_dim
+    tokens, width = vit.patch_embed.num_patches + vit.num_prefix_tokens, vit.embed_dim
     hidden, heads, depth = block.mlp.fc1.out_features, block.attn.num_heads, len(vit.blocks)
     one = tokens * width
     attention = size * 4 * one + 4 * tokens * heads

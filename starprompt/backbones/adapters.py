@@ -197,7 +197,7 @@ class AdaptedViT(nn.Module):
             return replace(found, kept=0)
         vit: Any = self.vit.vit
         size = 2 if self.vit.precision == "bf16" else 4
-        tokens, blocks = vit.pos_embed.shape[1], vit.blocks
+        tokens, blocks = vit.patch_embed.num_patches + vit.num_prefix_tokens, vit.blocks
         numbers = 0
         if self.adapters is not None:
             adapter: Any = self.adapters[0]

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from starprompt.backbones.names import Source
-from starprompt.errors import UserError
+from starprompt.errors import UserError, reason
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
@@ -35,16 +35,39 @@ def build_clip(source: Source) -> nn.Module:
     return _build(lambda: open_clip.CLIP(**config), source.random)
 
 
-def build_vit(source: Source, num_classes: int) -> Any:
+def build_vit(source: Source, num_classes: int, image_size: int | None = None) -> Any:
     """timm's model of ``source``, float32, on the CPU; random or unset as in :func:`build_clip`.
 
-    A head of ``num_classes`` is random in any case, drawn from torch's global generator.
+    A head of ``num_classes`` is random in any case, drawn from torch's global generator. It reads
+    images of ``image_size`` pixels, by default of the size that its weights were trained on.
+
+    Raises:
+        UserError: images of that size cannot be cut into its patches.
     """
     import timm
 
-    model: Any = _build(
-        lambda: timm.create_model(source.model, pretrained=False, num_classes=0), source.random
-    )
+    options: dict[str, Any] = {}
+    if image_size is not None and image_size != source.image_size:
+        options["img_size"] = image_size
+
+    def make() -> Any:
+        try:
+            return timm.create_model(source.model, pretrained=False, num_classes=0, **options)
+        except (TypeError, AssertionError, RuntimeError) as error:
+            if not options:
+                raise
+            raise UserError(
+                f"{source.model!r} cannot be built for views of {image_size} pixels "
+                f"({reason(error)}); choose another ViT or another view."
+            ) from error
+
+    model: Any = _build(make, source.random)
+    side = model.patch_embed.patch_size[0] if options else 1
+    if image_size is not None and image_size % side:
+        raise UserError(
+            f"Views of {image_size} pixels cannot be cut into the patches of {side} that "
+            f"{source.model!r} reads; choose a multiple of {side} for the data set's view."
+        )
     if num_classes:
         model.reset_classifier(num_classes)
     return model
@@ -112,7 +135,9 @@ def load_vit_file(model: "VisionTransformer", source: Source, file: Path) -> Non
 
     _refuse_torchscript(file)
     with _Explained(source, file):
-        state = checkpoint_filter_fn(load_state_dict(str(file), weights_only=True), model)
+        given = load_state_dict(str(file), weights_only=True)
+        # DeiT-III's own files call layer scales gamma_1 and gamma_2.
+        state = checkpoint_filter_fn(given, model, adapt_layer_scale=True)
         state = {name: value for name, value in state.items() if not name.startswith("head.")}
         found = model.load_state_dict(state, strict=False)
         wrong = [name for name in found.missing_keys if not name.startswith("head.")]

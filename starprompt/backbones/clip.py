@@ -1,6 +1,6 @@
 """Frozen CLIP: image features, text features, and the text encoder of learned prompts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,12 +182,7 @@ class FrozenClip(nn.Module):
             return torch.empty(0, self.context_length, dtype=torch.long, device=self.device)
         # One token more than fits: open_clip's tokenizers cut silently.
         tokens = self.tokenizer(texts, context_length=self.context_length + 1)
-        for text, end in zip(texts, self._ends(tokens).tolist(), strict=True):
-            if end >= self.context_length:
-                raise UserError(
-                    f"The text {text!r} is longer than the {self.context_length} tokens that "
-                    f"{self.name} reads; shorten the class name or the template."
-                )
+        refuse_long_texts(self.name, texts, self._ends(tokens).tolist(), self.context_length)
         return tokens[:, : self.context_length].to(self.device)
 
     def embed_tokens(self, token_ids: Tensor) -> PromptTokens:
@@ -249,6 +244,16 @@ def _refuse_other_architectures(model: nn.Module, name: str) -> None:
             f"{name} has no text encoder of CLIP's own kind (causal, read at its end-of-text "
             "token), which learned prompts need; choose a CLIP such as 'ViT-L-14-quickgelu/openai'."
         )
+
+
+def refuse_long_texts(name: str, texts: Sequence[str], ends: Sequence[int], length: int) -> None:
+    """Raise :class:`UserError` for a text whose end-of-text token is beyond CLIP's ``length``."""
+    for text, end in zip(texts, ends, strict=True):
+        if end >= length:
+            raise UserError(
+                f"The text {text!r} is longer than the {length} tokens that {name} reads; shorten "
+                "the class name or the template."
+            )
 
 
 def load_clip(

@@ -15,6 +15,8 @@ from typing import Literal
 from starprompt.errors import UserError, unknown_name
 
 Kind = Literal["clip", "vit"]
+#: modules of timm that hold its plain VisionTransformer (some models of theirs are refused later)
+VIT_MODULES = ("vision_transformer", "deit")
 Channels = tuple[float, float, float]
 
 #: the frozen pair of the paper's grid
@@ -34,6 +36,7 @@ class Source:
     hub_files    files to look for in that repository, the preferred first
     statistics   channel (mean, std) of the images these weights were trained on; None: unknown
     squash       whether they were trained on images with both sides resized
+    image_size   side of the images that a ViT's weights were trained on; None: unknown
     quick_gelu   whether these weights need QuickGELU, where the name tells; None: unknown
     """
 
@@ -48,6 +51,7 @@ class Source:
     statistics: tuple[Channels, Channels] | None = None
     squash: bool = False
     quick_gelu: bool | None = None
+    image_size: int | None = None
 
 
 def parse(name: str) -> Source:
@@ -128,7 +132,7 @@ def parse_vit(name: str) -> Source:
     architecture, _, tag = model.partition(".")
     if not timm.is_model(architecture):
         raise unknown_name("ViT", model, ["tiny", *_vits()])
-    if architecture not in timm.list_models(module="vision_transformer"):
+    if not any(architecture in timm.list_models(module=module) for module in VIT_MODULES):
         raise UserError(
             f"{architecture!r} is not a plain vision transformer of timm's, into which prompts "
             "are put; choose one such as 'vit_base_patch16_224.augreg_in21k'."
@@ -151,6 +155,7 @@ def parse_vit(name: str) -> Source:
         hub_id=config.hf_hub_id,
         hub_files=_with_safe_form(config.hf_hub_filename or "pytorch_model.bin"),
         statistics=(_channels(config.mean), _channels(config.std)),
+        image_size=int(config.input_size[-1]),
     )
 
 
@@ -177,7 +182,9 @@ def _has_clips_text_tower(model: str) -> bool:
 def _vits() -> list[str]:
     import timm
 
-    return timm.list_models(module="vision_transformer", pretrained=True)
+    return [
+        name for module in VIT_MODULES for name in timm.list_models(module=module, pretrained=True)
+    ]
 
 
 def _channels(values: Sequence[float]) -> Channels:

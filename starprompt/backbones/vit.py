@@ -48,6 +48,7 @@ def load_vit(
     device: torch.device | str = "cpu",
     num_classes: int = 0,
     *,
+    image_size: int | None = None,
     precision: str = "float32",
     compile: bool = False,
 ) -> VisionTransformer:
@@ -56,6 +57,8 @@ def load_vit(
     Names: ``tiny`` (comes with the package); timm's, as in ``vit_base_patch16_224.augreg_in21k``;
     ``NAME@FILE`` for weights in a local file; ``NAME/random`` for random weights, equal at every
     call. ``num_classes`` gives it a new head, drawn from torch's global generator; 0 none.
+    It reads images of ``image_size`` pixels, by default of those that its weights were trained on;
+    for another size timm resamples their position embeddings (bicubic).
     ``precision`` is that of its products, not of its weights; ``compile`` compiles its blocks.
 
     Raises:
@@ -65,11 +68,12 @@ def load_vit(
     if name == "tiny":
         from starprompt.backbones.tiny.models import load_tiny_vit
 
+        refuse_other_size(name, image_size)
         tiny = refuse_unless_plain(load_tiny_vit(num_classes), name)
         return _tower(tiny, precision, compile).to(device)
     source = parse_vit(name)
     file = None if source.random else weights.resolve(source)
-    vit = refuse_unless_plain(checkpoints.build_vit(source, num_classes), name)
+    vit = refuse_unless_plain(checkpoints.build_vit(source, num_classes, image_size), name)
     if file is not None:
         checkpoints.load_vit_file(vit, source, file)
     return _tower(vit.eval(), precision, compile).to(device)
@@ -97,7 +101,25 @@ def vit_normalisation(name: str) -> Callable[[Tensor], Tensor]:
     return ChannelStatistics(*statistics)
 
 
-def vit_digest(name: str) -> str:
+def built_for(name: str, image_size: int) -> dict[str, str]:
+    """{"image_size": ...} for records, where a ViT is built for another size than its weights'."""
+    own = None if name == "tiny" else parse_vit(name).image_size
+    return {} if own in (None, image_size) else {"image_size": str(image_size)}
+
+
+def refuse_other_size(name: str, image_size: int | None) -> None:
+    """Raise :class:`UserError` where the tiny ViT is asked to read another size than its own."""
+    from starprompt.backbones.tiny.glyphs import IMAGE_SIZE
+
+    if image_size not in (None, IMAGE_SIZE):
+        raise UserError(
+            f"The {name} ViT reads views of {IMAGE_SIZE} pixels, and the data set's are of "
+            f"{image_size}; set its image_size and transforms to {IMAGE_SIZE}, or choose another "
+            "ViT under `backbones`."
+        )
+
+
+def vit_digest(name: str, image_size: int | None = None) -> str:
     """Hex SHA-256 of the weights that ``name`` means: of their file or, if random, of the tensors.
 
     Raises:
@@ -109,7 +131,7 @@ def vit_digest(name: str) -> str:
         return weights.sha256_file(WEIGHTS["vit"])
     source = parse_vit(name)
     if source.random:
-        return weights.state_digest(load_vit(name))
+        return weights.state_digest(load_vit(name, image_size=image_size))
     return weights.sha256_file(weights.resolve(source))
 
 

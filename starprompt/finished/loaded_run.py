@@ -228,7 +228,7 @@ def load_run(
         stream=_stream_info(record, facts),
         device=where,
         seed=record.stream.seed,
-        vit=lambda: _same_vit(folder, record, where, precision),
+        vit=lambda: _same_vit(folder, record, facts, where, precision),
         clip=clip,
         vit_normalisation=_vit_normalisation(record, facts),
         keys=None if record.keys is None else keys_folder(folder, record, keys),
@@ -323,10 +323,12 @@ def _vit_normalisation(record: RunRecord, facts: ViewFacts) -> Any:
     return _stream_info(record, facts).normalisation
 
 
-def _same_vit(folder: Path, record: RunRecord, device: torch.device, precision: str) -> Any:
+def _same_vit(
+    folder: Path, record: RunRecord, facts: ViewFacts, device: torch.device, precision: str
+) -> Any:
     name = _backbone(folder, record, "vit")
-    _refuse_other_weights(folder, record, "vit", vit_digest(name))
-    return load_vit(name, device, precision=precision)
+    _refuse_other_weights(folder, record, "vit", vit_digest(name, facts.image_size))
+    return load_vit(name, device, image_size=facts.image_size, precision=precision)
 
 
 def _same_clip(folder: Path, record: RunRecord, device: torch.device, precision: str) -> FrozenClip:

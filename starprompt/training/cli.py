@@ -52,7 +52,8 @@ def check_command(
     from starprompt.training.run import check
 
     experiment = load_config(config)
-    check(experiment)
+    for note in check(experiment):
+        typer.echo(note)
     typer.echo(f"{config}: {len(list(experiment.runs()))} runs, all names and values are good.")
 
 

@@ -5,6 +5,7 @@ setting and a learner, and the runner is set going.
 """
 
 import logging
+from collections.abc import Sequence
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -14,8 +15,9 @@ import torch
 
 from starprompt.backbones.clip import FrozenClip, load_clip
 from starprompt.backbones.embedding import write_embedding
+from starprompt.backbones.fits import check_clip, check_vit
 from starprompt.backbones.names import parse_clip, parse_vit
-from starprompt.backbones.vit import load_vit, vit_digest, vit_normalisation
+from starprompt.backbones.vit import built_for, load_vit, vit_digest, vit_normalisation
 from starprompt.config.experiment import Config, Run, embedding_path
 from starprompt.config.methods import (
     MethodSpec,
@@ -28,8 +30,8 @@ from starprompt.continual.header import RunHeader, describe_stream
 from starprompt.continual.learner import Setting
 from starprompt.continual.runner import run as run_learner
 from starprompt.data.features import Features
-from starprompt.data.registry import data_root, load_dataset_spec
-from starprompt.data.store import open_prepared, prepared_folder
+from starprompt.data.registry import DatasetSpec, data_root, load_dataset_spec
+from starprompt.data.store import open_prepared, prepared_folder, read_manifest
 from starprompt.data.stream import TaskStream, refuse_other_description, view_digest
 from starprompt.data.transforms import TestView
 from starprompt.data.view_facts import ViewFacts
@@ -59,17 +61,37 @@ from starprompt.training.watch import SignatureWatch
 logger = logging.getLogger(__name__)
 
 
-def check(config: Config) -> None:
-    """Refuse before anything trains: backbones' names, data sets' files, hyperparameters."""
+def check(config: Config) -> list[str]:
+    """Refuse before anything trains what a run would refuse; notes on what it will do else.
+
+    Backbones' names, files and sizes against each data set's view, data sets' files, texts against
+    CLIP's length, methods and their hyperparameters.
+    """
+    specs = [load_dataset_spec(dataset) for dataset in config.datasets]
+    methods = [load_method(name) for name in with_keys([*config.methods, *config.ablations])]
+    used = {network for method in methods for network in method.uses}
+    notes: dict[str, None] = {}
     for name, parse in ((config.backbones.clip, parse_clip), (config.backbones.vit, parse_vit)):
         if name != "tiny":
             parse(name)
-    for dataset in config.datasets:
-        load_dataset_spec(dataset)
-    for name in with_keys([*config.methods, *config.ablations]):
-        method = load_method(name)
-        for dataset in config.datasets:
-            check_hyperparameters(method, dataset)
+    for spec in specs:
+        for method in methods:
+            check_hyperparameters(method, spec.name)
+        if "vit" in used:
+            notes |= dict.fromkeys(check_vit(config.backbones.vit, spec.image_size))
+        if "clip" in used:
+            forms = ["X {}.", *spec.templates]  # the first stage's own text is the first
+            texts = [form.format(name) for form in forms for name in _class_names(spec)]
+            notes |= dict.fromkeys(check_clip(config.backbones.clip, texts))
+    return list(notes)
+
+
+def _class_names(spec: DatasetSpec) -> Sequence[str]:
+    """As the description or else the prepared data have them; none where neither does."""
+    if spec.class_names is not None:
+        return spec.class_names
+    folder = prepared_folder(data_root(), spec.name)
+    return open_prepared(folder).class_names if read_manifest(folder) is not None else ()
 
 
 def embed(config: Config, dataset: str, batch_size: int = 128) -> Path:
@@ -138,7 +160,10 @@ def run(
         stream=stream.info,
         device=device,
         seed=cell.seed,
-        vit=lambda: perturbed(load_vit(config.backbones.vit, device, **options), "vit"),
+        vit=lambda: perturbed(
+            load_vit(config.backbones.vit, device, image_size=stream.info.image_size, **options),
+            "vit",
+        ),
         clip=clip,
         vit_normalisation=(
             vit_normalisation("tiny")
@@ -149,7 +174,7 @@ def run(
         precision=config.precision,
         micro_batch=config.micro_batch,
     )
-    backbones = _backbones(config, method, clip)
+    backbones = _backbones(config, method, clip, stream.info.image_size)
     spec = load_dataset_spec(cell.dataset)
     stream_record = describe_stream(stream, title=spec.title, seed=cell.seed)
     keys = _keys_record(method, keys_folder, stream_record)
@@ -251,10 +276,14 @@ def _open_stream(
     )
 
 
-def _backbones(config: Config, method: MethodSpec, clip: Any) -> dict[str, dict[str, str]]:
+def _backbones(
+    config: Config, method: MethodSpec, clip: Any, image_size: int
+) -> dict[str, dict[str, str]]:
     found = {}
     if "vit" in method.uses:
-        found["vit"] = {"name": config.backbones.vit, "digest": vit_digest(config.backbones.vit)}
+        name = config.backbones.vit
+        digest = vit_digest(name, image_size)
+        found["vit"] = {"name": name, "digest": digest, **built_for(name, image_size)}
     if "clip" in method.uses:
         frozen: FrozenClip = clip()
         found["clip"] = {"name": frozen.name, "digest": frozen.digest}
