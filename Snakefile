@@ -20,6 +20,9 @@ if not workflow.overwrite_configfiles:
     configfile: found("config/paper.yaml")
 
 
+report: found("workflow/report/introduction.rst")
+
+
 include: found("workflow/rules/common.smk")
 include: found("workflow/rules/data.smk")
 include: found("workflow/rules/backbones.smk")

@@ -1,6 +1,7 @@
 """A table as CSV, Markdown, LaTeX and HTML."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from paper_figures.tables.escape import (
@@ -42,15 +43,7 @@ def to_csv(table: Table) -> str:
 def to_markdown(table: Table, notes: bool = True) -> str:
     """A pipe table with the caption above and, where asked, the notes below."""
 
-    def dress(text: str, place: Place) -> str:
-        text = escape_markdown(text)
-        if place in table.best:
-            text = f"**{text}**"
-        elif place in table.second:
-            text = f"<ins>{text}</ins>"
-        return text + (f" <sup>{table.marks[place]}</sup>" if place in table.marks else "")
-
-    cells = _dressed(table, dress)
+    cells = _dressed(table, _MARKDOWN)
     headings = [escape_markdown(str(name)) for name in table.cells.columns]
     widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
     rows = ["| " + " | ".join(_justified(cells, widths)) + " |" for cells in (headings, *cells)]
@@ -74,22 +67,13 @@ def _justified(cells: list[str], widths: list[int]) -> list[str]:
 def to_latex(table: Table, label: str) -> str:
     """A float that needs the package booktabs alone."""
 
-    def dress(text: str, place: Place) -> str:
-        text = escape_latex(text)
-        if place in table.best:
-            text = rf"\textbf{{{text}}}"
-        elif place in table.second:
-            text = rf"\underline{{{text}}}"
-        mark = rf"\textsuperscript{{{table.marks[place]}}}" if place in table.marks else ""
-        return text + mark
-
     lines = [r"\toprule"]
     if any(title for title, _ in table.spans):
         lines += _latex_spans(table)
     headings = " & ".join(escape_latex(str(name)) for name in table.cells.columns)
     lines.append(_guarded(headings) + r" \\")
     lines.append(r"\midrule")
-    for at, row in enumerate(_dressed(table, dress)):
+    for at, row in enumerate(_dressed(table, _LATEX)):
         if at in table.rules:
             lines.append(rf"\addlinespace[2pt]\cmidrule{{1-{len(table.cells.columns)}}}")
         lines.append(_guarded(" & ".join(row)) + r" \\")
@@ -134,14 +118,6 @@ def _latex_spans(table: Table) -> list[str]:
 def to_html(table: Table, notes: bool = True) -> str:
     """A ``<table>`` with its caption, one ``<tbody>`` per block of rows, and the notes."""
 
-    def dress(text: str, place: Place) -> str:
-        text = escape_html(text)
-        if place in table.best:
-            text = f"<strong>{text}</strong>"
-        elif place in table.second:
-            text = f"<u>{text}</u>"
-        return text + (f"<sup>{table.marks[place]}</sup>" if place in table.marks else "")
-
     head = ""
     if any(title for title, _ in table.spans):
         spans = "".join(
@@ -151,7 +127,7 @@ def to_html(table: Table, notes: bool = True) -> str:
     names = "".join(f'<th scope="col">{escape_html(str(n))}</th>' for n in table.cells.columns)
     head += f"<tr>{names}</tr>"
     blocks = ["<tbody>"]
-    for at, (first, *rest) in enumerate(_dressed(table, dress)):
+    for at, (first, *rest) in enumerate(_dressed(table, _HTML)):
         if at in table.rules:
             blocks.append("</tbody><tbody>")
         cells = "".join(f"<td>{cell}</td>" for cell in rest)
@@ -187,9 +163,37 @@ STYLE = (
 )
 
 
-def _dressed(table: Table, dress: Callable[[str, Place], str]) -> list[list[str]]:
+@dataclass(frozen=True)
+class _Dress:
+    """How a form writes a cell: its text, the best, the second best, and the letter of a footnote.
+
+    ``%s`` is what stands inside.
+    """
+
+    escape: Callable[[str], str]
+    best: str
+    second: str
+    mark: str
+
+
+_MARKDOWN = _Dress(escape_markdown, "**%s**", "<ins>%s</ins>", " <sup>%s</sup>")
+_LATEX = _Dress(escape_latex, r"\textbf{%s}", r"\underline{%s}", r"\textsuperscript{%s}")
+_HTML = _Dress(escape_html, "<strong>%s</strong>", "<u>%s</u>", "<sup>%s</sup>")
+
+
+def _dressed(table: Table, dress: _Dress) -> list[list[str]]:
+    """The cells as a form writes them."""
+
+    def cell(text: object, place: Place) -> str:
+        written = dress.escape(str(text))
+        if place in table.best:
+            written = dress.best % written
+        elif place in table.second:
+            written = dress.second % written
+        return written + (dress.mark % table.marks[place] if place in table.marks else "")
+
     return [
-        [dress(str(text), (row, column)) for column, text in enumerate(texts)]
+        [cell(text, (row, column)) for column, text in enumerate(texts)]
         for row, texts in enumerate(table.cells.itertuples(index=False, name=None))
     ]
 

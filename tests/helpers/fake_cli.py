@@ -21,6 +21,7 @@ from starprompt.record.record import read_record
 from starprompt.record.run_files import RUN_FILES
 from starprompt.reporting.paper import make_tables
 from starprompt.reporting.plan import make_plan
+from starprompt.reporting.report import make_report
 from tests.helpers import fake_results
 
 
@@ -54,6 +55,11 @@ def main(arguments: list[str]) -> None:
             for path in chain.from_iterable(Grid(config).figures().values()):
                 with atomic_path(Path(path)) as part:
                     Image.new("L", (1, 1), 255).save(part, format=Path(path).suffix[1:])
+        case "compare":
+            for path in Grid(config).comparison():
+                write_text(Path(path), "made up")
+        case "report":
+            make_report(Path(options["config"]))
         case "analyse":
             for file in ablation_grid.analysis_files(Grid(config), options["dataset"]):
                 write_text(Path(file), "numbers")

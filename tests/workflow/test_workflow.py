@@ -31,6 +31,8 @@ from tests.helpers.workflows import (
     trained,
 )
 
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -334,13 +336,31 @@ def test_overrides_of_the_command_line_reach_the_jobs(finished: Path, tmp_path: 
 
 
 def test_the_report_shows_tables_and_figures_with_captions(finished: Path) -> None:
-    done = snakemake(
-        finished, "--configfile", "config/small.yaml", "--report", "results/report.html"
-    )
+    """By the very line that README has, of this experiment."""
+    (line,) = re.findall(r"^ +snakemake (.* --report \S+)", README, flags=re.MULTILINE)
+    done = snakemake(finished, *line.replace("config/demo.yaml", "config/small.yaml").split())
     assert done.returncode == 0, done.stdout
-    html = (finished / "results/report.html").read_text()
+    html = (finished / line.split()[-1]).read_text()
     assert "Which task's prompts are chosen" in html.replace("&#x27;", "'").replace("\\u0027", "'")
     assert "over the seeds 1993, 1996" in html.replace("\n", " ")
+    assert "Under <em>Results</em>" in html.replace("\\u003c", "<").replace("\\u003e", ">")
+    forms = set(re.findall(r'"form": "([^"]*)"', html))
+    assert sorted(forms) == ["on screen (PNG)", "print (PDF)", "table"]
+    assert "text/html" in html and not re.search(r'"name": "[^"]*\.(csv|md|tex)"', html)
+
+
+def test_comparison_and_page_are_targets_and_made_once(finished: Path) -> None:
+    small = ("--configfile", "config/small.yaml")
+    done = snakemake(finished, "compare", "report_page", *small)
+    assert done.returncode == 0, done.stdout
+    page = (finished / "results/small/report.html").read_text()
+    assert "<h2>Accuracy</h2>" in page and "Seed 1996" in page
+    assert (finished / "results/small/findings.md").is_file()
+    again = snakemake(finished, "-n", "compare", "report_page", *small)
+    assert planned(again.stdout).keys() <= {"compare"}, again.stdout
+    (finished / "results/small/report.html").unlink()
+    again = snakemake(finished, "-n", "report_page", *small)
+    assert planned(again.stdout) == {"report_page": 1}
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_tables(

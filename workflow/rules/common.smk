@@ -30,13 +30,21 @@ def checked_grid():
     return grid
 
 
+# What the HTML report shows of a table or figure, sorted by these words; other forms would only
+# be offered for download.
+SHOWN = {".html": "table", ".png": "on screen (PNG)", ".pdf": "print (PDF)"}
+
+
 def in_report(files, caption, category):
-    """Files for the HTML report, each under its name and format."""
+    """Files, those for the HTML report under their name and form."""
     for file in files:
-        labels = {"name": Path(file).stem, "format": Path(file).suffix[1:].upper()}
-        yield report(
-            file, caption=f"../report/{caption}.rst", category=category, labels=labels
-        )
+        if (form := SHOWN.get(Path(file).suffix)) is None:
+            yield file
+        else:
+            labels = {"name": Path(file).stem, "form": form}
+            yield report(
+                file, caption=f"../report/{caption}.rst", category=category, labels=labels
+            )
 
 
 def is_forced():

@@ -1,8 +1,10 @@
 """The page with everything: whole, escaped, without a network, and usable in a real browser."""
 
+import json
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from starprompt.config.thresholds import Thresholds
 from tests.helpers.hostile_results import HOSTILE, hostile_results
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -106,6 +109,10 @@ addEventListener("load", () => {
   out.descending = rows();
   heads[1].click();
   out.ascending = rows();
+  heads[2].focus();
+  // What Enter on a focused button does; only a trusted key press clicks by itself.
+  if (document.activeElement === heads[2]) document.activeElement.click();
+  out.key = heads[2].closest("th").getAttribute("aria-sort");
   const filter = document.getElementById("filter");
   filter.value = "joint";
   filter.dispatchEvent(new Event("input"));
@@ -124,37 +131,81 @@ addEventListener("load", () => {
 """
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_a_real_browser_sorts_filters_and_opens_a_run(page: Path, tmp_path: Path) -> None:
-    """The page's own script runs under its policy; a copy without it is driven from within."""
-    import json
+@dataclass(frozen=True)
+class Visit:
+    """What a browser made of a page: its document, console messages, and requests to a network."""
 
-    text = page.read_text(encoding="utf-8")
-    policy = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
-    driven = tmp_path / "driven.html"
-    driven.write_text(policy.sub("", text).replace("</body>", f"{DRIVER}</body>"))
+    document: str
+    console: list[str]
+    requests: list[str]
+
+
+def visit(page: Path, folder: Path) -> Visit:
+    """Open a page in a window 400 pixels wide; the browser's own requests are left out."""
+    log = folder / "net.json"
     done = subprocess.run(
         [
             str(CHROMIUM),
             *FLAGS,
-            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--user-data-dir={folder / 'profile'}",
+            f"--log-net-log={log}",
             "--window-size=400,800",
             "--virtual-time-budget=3000",
             "--enable-logging=stderr",
             "--dump-dom",
-            driven.as_uri(),
+            page.as_uri(),
         ],
         capture_output=True,
         text=True,
         timeout=300,
+        check=True,
     )
-    found = re.search(r'<pre id="result">(.*?)</pre>', done.stdout)
-    assert found is not None, done.stderr[-2000:]
+    text = log.read_text(encoding="utf-8")
+    try:
+        events = json.loads(text)["events"]
+    except ValueError:  # the browser ended before it closed the list
+        events = json.loads(text.rstrip().rstrip(",") + "]}")["events"]
+    # A document from disk starts requests as the origin "null", the browser itself as none.
+    started = [e["params"] for e in events if e.get("params", {}).get("initiator") == "null"]
+    return Visit(
+        done.stdout,
+        [line for line in done.stderr.splitlines() if ":CONSOLE" in line],
+        [p["url"] for p in started if re.match("(https?|wss?|ftp):", p.get("url", ""))],
+    )
+
+
+@browser
+def test_requests_and_messages_of_a_page_are_observed(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.html"
+    bad.write_text('<img src="http://127.0.0.1:9/x.png"><script>console.error("wrong")</script>')
+    found = visit(bad, tmp_path)
+    assert found.requests == ["http://127.0.0.1:9/x.png"]
+    assert len(found.console) == 1 and "wrong" in found.console[0]
+
+
+@browser
+def test_the_page_as_it_is_opens_without_a_message_or_a_request(page: Path, tmp_path: Path) -> None:
+    found = visit(page, tmp_path)
+    assert found.console == [] and found.requests == []
+    assert "<h2>Accuracy</h2>" in found.document
+
+
+@browser
+def test_a_real_browser_sorts_filters_and_opens_a_run(page: Path, tmp_path: Path) -> None:
+    """A copy without its policy is driven from within: what that forbids would be done here."""
+    text = page.read_text(encoding="utf-8")
+    policy = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
+    driven = tmp_path / "driven.html"
+    driven.write_text(policy.sub("", text).replace("</body>", f"{DRIVER}</body>"))
+    done = visit(driven, tmp_path)
+    found = re.search(r'<pre id="result">(.*?)</pre>', done.document)
+    assert found is not None, done.console
     result = json.loads(found.group(1))
     descending = [float(value) for value in result["descending"]]
     assert descending == sorted(descending, reverse=True)
     assert [float(value) for value in result["ascending"]] == sorted(descending)
     assert result["filtered"] == 1 and result["open"] == 1
     assert result["wide"] <= 0, "the page is wider than 400 pixels"
-    assert "CONSOLE" not in done.stderr.replace("CONSOLE(0)", "")
-    assert "owned" not in re.findall(r"<title>(.*?)</title>", done.stdout)[0][:5]
+    assert result["key"] == "descending", "a heading has no focus, or does not sort"
+    assert done.console == [] and done.requests == []
+    assert "owned" not in re.findall(r"<title>(.*?)</title>", done.document)[0][:5]
