@@ -133,24 +133,24 @@ def test_tokens_are_cut_off_after_their_block(net: PromptedViT) -> None:
 
 @pytest.mark.parametrize("kind", [BesideMLP, BesideAttention])
 def test_a_module_beside_reads_what_its_neighbour_reads(net: PromptedViT, kind: Any) -> None:
-    """One that adds ones shows its place: all that follows reads the running sum with them."""
+    """One that adds a vector shows its place: all that follows reads the sum with it."""
     block = net.vit.blocks[0]
+    added = torch.linspace(-1, 1, net.dim)
     seen: list[Tensor] = []
 
     class Watch(torch.nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             seen.append(x)
-            return torch.ones_like(x)
+            return added.expand_as(x)
 
     x = net.vit._pos_embed(net.vit.patch_embed(IMAGES))
     between = x + block.attn(block.norm1(x))
     moved = net.tokens(IMAGES, only_at(net, 0, kind(Watch())))
     torch.testing.assert_close(seen[0], between if kind is BesideMLP else block.norm1(x))
-    one = torch.ones(())
     if kind is BesideMLP:
-        y = between + block.mlp(block.norm2(between)) + one
+        y = between + block.mlp(block.norm2(between)) + added
     else:
-        y = between + one
+        y = between + added
         y = y + block.mlp(block.norm2(y))
     for other in net.vit.blocks[1:]:
         y = other(y)

@@ -64,6 +64,23 @@ def test_images_come_in_the_lists_order_with_the_lists_labels(tmp_path):
     assert listing.class_names == ("0", "1")
 
 
+def test_a_leading_folder_of_the_list_is_taken_off_before_the_search(tmp_path):
+    names = ("data/cat/1.jpg", "cat/1.jpg")
+    (tmp_path / "x.zip").write_bytes(zip_of({name: name.encode() for name in names}))
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text("data: [data/cat/1.jpg]\ntargets: [0]\n")
+    for below, expected in (("data/", "cat/1.jpg"), ("", "data/cat/1.jpg")):
+        form = ListedImages(
+            kind="listed-images",
+            archive="x.zip",
+            train="a.yaml",
+            test="b.yaml",
+            paths_below=below,
+        )
+        (path,) = read(form, tmp_path, tmp_path / f"work{below[:4]}").train.images.take(0, 1)
+        assert Path(path).read_text() == expected
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
