@@ -26,7 +26,7 @@ demo: $(STAMP) ## train the embedded demo through Snakemake and make its tables 
 	$(BIN)/starprompt check --config config/$(DEMO).yaml
 	$(WORKFLOW) --configfile config/$(DEMO).yaml $(OVERRIDES)
 	@echo "Tables are in results/$(RESULT)/tables, figures in results/$(RESULT)/figures."
-	@cat results/$(RESULT)/tables/accuracy.md 2>/dev/null || true
+	@grep -v '^<!--' results/$(RESULT)/tables/accuracy.md 2>/dev/null || true
 	$(if $(PORTABLE),$(BIN)/starprompt digests --config results/$(RESULT)/config.yaml)
 
 baselines: $(STAMP) ## train every competitor on the demo and make the tables that compare them
@@ -34,13 +34,13 @@ baselines: $(STAMP) ## train every competitor on the demo and make the tables th
 	$(WORKFLOW) all compare --configfile config/demo-baselines.yaml
 	@echo "Tables are in results/demo-baselines/tables, figures in results/demo-baselines/figures,"
 	@echo "the findings in results/demo-baselines/findings.md."
-	@cat results/demo-baselines/tables/accuracy.md 2>/dev/null || true
+	@grep -v '^<!--' results/demo-baselines/tables/accuracy.md 2>/dev/null || true
 
 ablations: $(STAMP) ## train every variant of STAR-Prompt on the demo and write what they show
 	$(BIN)/starprompt check --config config/demo.yaml
 	$(WORKFLOW) ablations --configfile config/demo.yaml
 	@echo "Tables and figures are in results/demo/ablations, the findings beside them."
-	@cat results/demo/ablations/tables/ablation.md
+	@grep -v '^<!--' results/demo/ablations/tables/ablation.md
 
 report: $(STAMP) ## write results/demo/report.html from the demo's runs; CONFIG=NAME for another
 	$(BIN)/starprompt compare --config config/$(or $(CONFIG),demo).yaml

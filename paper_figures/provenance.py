@@ -39,21 +39,26 @@ class Provenance:
 def provenance(results: Results, depends: Mapping[str, str]) -> Provenance:
     """That of what is made from ``results``."""
     plan = results.plan
-    digests = {
-        "/".join(map(str, key)): sha256_file(plan.run_folder(*key) / RECORD)
-        for key in results.records
-    }
     return Provenance(
         config=plan.name,
         title=plan.title,
-        records=digest_of(digests),
-        runs=len(digests),
+        records=records_digest(results),
+        runs=len(results.records),
         finished=max(record.finished for record in results.records.values()),
         titles={method.name: method.title for method in plan.methods},
         seeds=tuple(plan.seeds),
         datasets=tuple(dataset.name for dataset in plan.datasets),
         depends=dict(depends),
     )
+
+
+def records_digest(results: Results) -> str:
+    """Hex SHA-256 of all records that ``results`` is made from."""
+    digests = {
+        "/".join(map(str, key)): sha256_file(results.plan.run_folder(*key) / RECORD)
+        for key in results.records
+    }
+    return digest_of(digests)
 
 
 def stamped(page: str, made_from: Provenance) -> str:

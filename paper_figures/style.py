@@ -15,6 +15,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from paper_figures.plan import MethodRow, Plan
+from paper_figures.stamps import metadata
 from starprompt.files import atomic_path
 
 #: fonts, sizes and lines
@@ -29,7 +30,7 @@ MAX_ANNOTATED = 12
 MAX_BANDS = 8
 MAX_NAMED = 40
 
-#: Equal results give equal bytes: nothing in a file says when or by what it was made.
+#: Equal results of equal code give equal bytes: nothing in a file says when it was made.
 _METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
     "png": {"Software": None},
@@ -50,7 +51,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     figure.set_layout_engine("none")  # laid out once, not again for every form
     for path, suffix in zip(paths, SUFFIXES, strict=True):
         with atomic_path(path) as part:
-            figure.savefig(part, format=suffix, metadata=_METADATA[suffix])
+            figure.savefig(part, format=suffix, metadata=_METADATA[suffix] | metadata(suffix))
     return paths
 
 

@@ -14,6 +14,7 @@ from paper_figures.figures.prompt_use import prompt_use
 from paper_figures.figures.published import published
 from paper_figures.figures.selection import class_selection, task_selection
 from paper_figures.figures.tradeoffs import accuracy_against_cost, forgetting_by_task
+from paper_figures.stamps import adopt, current
 from paper_figures.style import paper_style, save, sentence
 
 #: A figure a data set each; the file is ``<kind>-<dataset>``.
@@ -39,7 +40,9 @@ def write_figures(results: Results, folder: Path, processes: int = 1) -> list[Pa
     if processes < 2:
         return [path for part in parts for path in _draw(part, folder)]
     # Not by fork: libraries have threads of their own by now.
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        processes, get_context("spawn"), initializer=adopt, initargs=(current(),)
+    ) as pool:
         return [path for paths in pool.map(_draw, parts, repeat(folder)) for path in paths]
 
 

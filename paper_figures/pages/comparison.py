@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from paper_figures import stamps
 from paper_figures.analyses import Analyses
 from paper_figures.collect import KEYS, Results
 from paper_figures.plan import MethodRow, Plan
@@ -45,7 +46,7 @@ def write_comparison(
     sentences  what the statistics say of the headline comparisons
     """
     page = comparison(analyses, limits, searches, figures, sentences)
-    write_text(path, stamped(page, made_from))
+    write_text(path, stamps.stamped("md", stamped(page, made_from)))
     return path
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from paper_figures import stamps
 from paper_figures.analyses import INJECTIONS, KEY_KINDS, SPACES, Analyses
 from paper_figures.provenance import Provenance, stamped
 from paper_figures.tables.ablations import (
@@ -28,7 +29,7 @@ def write_findings(
     analyses: Analyses, path: Path, limits: Sequence[str], made_from: Provenance
 ) -> Path:
     """Write the page; ``limits`` are sentences that say how far its answers reach."""
-    write_text(path, stamped(findings(analyses, limits), made_from))
+    write_text(path, stamps.stamped("md", stamped(findings(analyses, limits), made_from)))
     return path
 
 

@@ -18,6 +18,7 @@ from markupsafe import Markup
 from paper_figures.collect import Results
 from paper_figures.provenance import Provenance
 from paper_figures.report.curves import curves_svg
+from paper_figures.stamps import stamped
 from paper_figures.tables.forms import all_notes, to_html
 from paper_figures.tables.paper import accuracy_table
 from paper_figures.tables.table import NOTHING, Table, number
@@ -81,7 +82,7 @@ def write_report(
         script=Markup(script),
         script_hash=Markup(f"sha256-{digest}"),
     )
-    write_text(path, text)
+    write_text(path, stamped("html", text))
     return path
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from paper_figures.stamps import stamped
 from paper_figures.tables.escape import (
     escape_csv,
     escape_html,
@@ -29,7 +30,7 @@ def write_table(table: Table, folder: Path, plan_name: str) -> list[Path]:
     paths = []
     for suffix in FORMS:
         path = folder / f"{table.name}.{suffix}"
-        write_text(path, texts[suffix])
+        write_text(path, stamped(suffix, texts[suffix]))
         paths.append(path)
     return paths
 

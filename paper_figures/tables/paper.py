@@ -15,6 +15,7 @@ import pandas as pd
 
 from paper_figures.collect import Results
 from paper_figures.plan import DatasetColumn, MethodRow, Plan
+from paper_figures.stamps import stamped
 from paper_figures.tables.escape import escape_latex, escape_markdown, latex_letters
 from paper_figures.tables.forms import write_table
 from paper_figures.tables.published import published_table
@@ -385,7 +386,7 @@ def write_appendix(plan: Plan, folder: Path) -> list[Path]:
     paths = []
     for suffix, text in texts.items():
         paths.append(folder / f"{APPENDIX}.{suffix}")
-        write_text(paths[-1], text)
+        write_text(paths[-1], stamped(suffix, text))
     return paths
 
 

@@ -11,9 +11,11 @@ from starprompt.files import digest_of
 from starprompt.grid.ablation_jobs import analysed_methods, zero_shot_method
 from starprompt.grid.jobs import Grid
 from starprompt.reporting.plan import make_plan
+from starprompt.reporting.reproduce import with_provenance
 
 if TYPE_CHECKING:
     from paper_figures.analyses import Analyses
+    from paper_figures.collect import Results
 
 PAGE = "findings.md"
 
@@ -28,6 +30,7 @@ def make_analysis(config_path: Path, dataset: str, results: Path = RESULTS) -> l
     config = _with_ablations(config_path)
     if dataset not in config.datasets:
         raise unknown_name(f"data set of {config_path}", dataset, config.datasets)
+    found = analysed_runs(config)
     tables = analyse(
         config.runs_folder / dataset,
         analysed_methods(config),
@@ -36,7 +39,8 @@ def make_analysis(config_path: Path, dataset: str, results: Path = RESULTS) -> l
         zero_shot_method(config),
         config.signatures,
     )
-    return write_tables(tables, results / config.name / "analysis" / dataset)
+    folder = results / config.name / "analysis" / dataset
+    return with_provenance("analyse", config, found, lambda: write_tables(tables, folder))
 
 
 def make_ablations(config_path: Path, results: Path = RESULTS) -> list[Path]:
@@ -51,11 +55,26 @@ def make_ablations(config_path: Path, results: Path = RESULTS) -> list[Path]:
     config = _with_ablations(config_path)
     analyses = open_analyses(config, results)
     folder = results / config.name / "ablations"
-    return [
-        *write_ablation_tables(analyses, folder / "tables"),
-        *write_ablation_figures(analyses, folder / "figures"),
-        write_page(config, analyses, folder / PAGE),
-    ]
+    return with_provenance(
+        "ablations",
+        config,
+        analysed_runs(config),
+        lambda: [
+            *write_ablation_tables(analyses, folder / "tables"),
+            *write_ablation_figures(analyses, folder / "figures"),
+            write_page(config, analyses, folder / PAGE),
+        ],
+    )
+
+
+def analysed_runs(config: Config) -> "Results":
+    """The finished runs of the full method and its variants.
+
+    Raises :class:`UserError` when none has finished or a record is damaged.
+    """
+    from paper_figures.collect import collect
+
+    return collect(make_plan(config.model_copy(update={"methods": analysed_methods(config)})))
 
 
 def write_page(config: Config, analyses: "Analyses", page: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -118,6 +119,20 @@ def report_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
     from starprompt.reporting.report import make_report
 
     typer.echo(f"wrote {make_report(config)}")
+
+
+@app.command("reproduce", rich_help_panel="Results")
+def reproduce_command(
+    path: Annotated[Path, typer.Argument(help="A table, figure, page or CSV of results.")],
+) -> None:
+    """Print the commands that make a file of results again, from what the file says itself.
+
+    Example: starprompt reproduce results/demo/figures/curves-digits.pdf
+    """
+    from starprompt.reporting.reproduce import reproduce
+
+    for line in reproduce(path):
+        typer.echo(line)
 
 
 @app.command("docs", rich_help_panel="Results")

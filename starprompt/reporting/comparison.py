@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from starprompt.config.experiment import FULL_METHOD, RESULTS, Config, load_config
 from starprompt.reporting.ablations import depends, reach
 from starprompt.reporting.plan import finished_runs
+from starprompt.reporting.reproduce import with_provenance
 from starprompt.reporting.searches import searches_table
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ def make_comparison(config_path: Path, results: Path = RESULTS) -> list[Path]:
     """
     config = load_config(config_path)
     found = finished_runs(config)
+    return with_provenance("compare", config, found, lambda: _compared(config, found, results))
+
+
+def _compared(config: Config, found: "Results", results: Path) -> list[Path]:
     folder = results / config.name
     written = _measure(found, folder / "analysis")
     figures = {

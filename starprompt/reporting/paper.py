@@ -7,6 +7,7 @@ from pathlib import Path
 
 from starprompt.config.experiment import RESULTS, load_config
 from starprompt.reporting.plan import finished_runs
+from starprompt.reporting.reproduce import with_provenance
 
 
 def make_tables(config_path: Path, results: Path = RESULTS) -> list[Path]:
@@ -17,8 +18,10 @@ def make_tables(config_path: Path, results: Path = RESULTS) -> list[Path]:
     """
     from paper_figures.tables.paper import write_tables
 
-    found = finished_runs(load_config(config_path))
-    return write_tables(found, _without_remains(results / found.plan.name / "tables"))
+    config = load_config(config_path)
+    found = finished_runs(config)
+    folder = _without_remains(results / config.name / "tables")
+    return with_provenance("tables", config, found, lambda: write_tables(found, folder))
 
 
 def make_figures(config_path: Path, results: Path = RESULTS, processes: int = 1) -> list[Path]:
@@ -31,9 +34,12 @@ def make_figures(config_path: Path, results: Path = RESULTS, processes: int = 1)
     """
     from paper_figures.figures.paper import write_figures
 
-    found = finished_runs(load_config(config_path))
-    folder = _without_remains(results / found.plan.name / "figures")
-    return write_figures(found, folder, processes)
+    config = load_config(config_path)
+    found = finished_runs(config)
+    folder = _without_remains(results / config.name / "figures")
+    return with_provenance(
+        "figures", config, found, lambda: write_figures(found, folder, processes)
+    )
 
 
 def _without_remains(folder: Path) -> Path:

@@ -9,6 +9,7 @@ from starprompt.reporting.ablations import depends, reach
 from starprompt.reporting.comparison import reference_of, statistics_of, statistics_tables
 from starprompt.reporting.paper import make_figures
 from starprompt.reporting.plan import finished_runs
+from starprompt.reporting.reproduce import with_provenance
 
 PAGE = "report.html"
 
@@ -60,12 +61,13 @@ def make_report(config_path: Path, results: Path = RESULTS) -> Path:
             for title, lines in appendix(found.plan)
         ),
     ]
-    return write_report(
+    made_from = provenance(found, depends(config, config.methods))
+    resolved = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    page, logs = folder / PAGE, results / "logs" / config.name / "train"
+    with_provenance(
+        "report",
+        config,
         found,
-        folder / PAGE,
-        provenance(found, depends(config, config.methods)),
-        parts,
-        yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
-        config.signatures,
-        results / "logs" / config.name / "train",
+        lambda: [write_report(found, page, made_from, parts, resolved, config.signatures, logs)],
     )
+    return page
