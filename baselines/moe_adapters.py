@@ -74,6 +74,8 @@ class MoEAdapters(Learner):
 
     def begin_task(self, task: Task) -> None:
         self.past, self.seen = task.past_classes, task.seen_classes
+        #: the texts of the task's own classes, cut once: the cut waits for the device
+        self.own_tokens = self.tokens.select(slice(self.past, self.seen))
         hp, steps = self.hp, self.epochs * math.ceil(len(task.train) / self.batch_size)
         self.optimiser = torch.optim.AdamW(
             self.net.experts.parameters(), lr=hp.lr, weight_decay=hp.weight_decay
@@ -86,7 +88,7 @@ class MoEAdapters(Learner):
         assert batch.images is not None
         self.net.train()
         images = self.net.images(batch.images)
-        texts = self.net.texts(self.tokens.select(slice(self.past, self.seen)))
+        texts = self.net.texts(self.own_tokens)
         loss = F.cross_entropy(self.logits(images, texts), batch.labels - self.past)
         self.optimiser.zero_grad()
         loss.backward()
@@ -102,7 +104,8 @@ class MoEAdapters(Learner):
     def end_task(self, task: Task) -> None:
         """All texts anew: the experts that they pass have learned."""
         self.net.eval()
-        parts = torch.arange(self.seen).split(TEXTS_AT_A_TIME)
+        firsts = range(0, self.seen, TEXTS_AT_A_TIME)
+        parts = [slice(first, min(first + TEXTS_AT_A_TIME, self.seen)) for first in firsts]
         self.texts = torch.cat([self.net.texts(self.tokens.select(part)) for part in parts])
 
     @torch.no_grad()

@@ -114,7 +114,8 @@ class RAPF(Learner):
         steps = math.ceil(len(task.train) / self.batch_size)
         share = self.hp.replay_classes if past else 0
         places = (torch.arange(steps * share) % max(past, 1)).view(steps, share)
-        self.replayed = torch.cat([torch.randperm(past)[places] for _ in range(self.epochs)])
+        orders = [torch.randperm(past)[places] for _ in range(self.epochs)]
+        self.replayed = torch.cat(orders).to(self.setting.device)
         self.step = 0
 
     def begin_epoch(self, epoch: int) -> None:
@@ -124,7 +125,7 @@ class RAPF(Learner):
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         assert batch.clip is not None
-        old = self.replayed[self.step].to(batch.labels.device)
+        old = self.replayed[self.step]
         self.step += 1
         drawn, pairs = self.draw(old, self.hp.replay_samples), self.pairs
         features = torch.cat([batch.clip, drawn])
@@ -177,7 +178,7 @@ class RAPF(Learner):
         return optimiser | {"replayed": self.replayed, "step": torch.tensor(self.step)}
 
     def load_task_state(self, state: dict[str, Tensor]) -> None:
-        self.replayed, self.step = state["replayed"].cpu(), int(state["step"])
+        self.replayed, self.step = state["replayed"], int(state["step"])
         super().load_task_state({k: v for k, v in state.items() if k not in ("replayed", "step")})
 
     def state_dict(self) -> dict[str, Tensor]:
