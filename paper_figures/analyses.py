@@ -59,6 +59,15 @@ class Analyses:
             frames.append(frame)
         return pd.concat(frames, ignore_index=True)
 
+    def missing(self) -> pd.DataFrame:
+        """Runs that the analyses lack: dataset, method, seed, why. Earlier analyses, which refused
+        to be without one, name none."""
+        there = [
+            d.name for d in self.plan.datasets if (self.folder / d.name / "missing.csv").exists()
+        ]
+        empty = pd.DataFrame(columns=["dataset", "method", "seed", "why"])
+        return pd.concat([empty, *(self.table("missing", name) for name in there)])
+
     def statistics(self, name: str) -> pd.DataFrame:
         """A table of all data sets together; raises as :meth:`table` does."""
         path = self.folder / f"{name}.csv"

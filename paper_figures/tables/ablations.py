@@ -2,31 +2,54 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from string import ascii_lowercase
 
 import pandas as pd
 
 from paper_figures.analyses import INJECTIONS, KEY_KINDS, SPACES, Analyses
 from paper_figures.tables.forms import write_table
-from paper_figures.tables.table import Table, number, with_deviation, with_interval
+from paper_figures.tables.table import (
+    NOTHING,
+    Place,
+    Table,
+    number,
+    with_deviation,
+    with_interval,
+)
 from starprompt.config.thresholds import sign, worst_of
 
 
 def ablation_table(analyses: Analyses) -> Table:
-    """Final average accuracy of each variant, and what it differs from the full method by."""
-    frame = analyses.table("ablation")
-    cells = pd.DataFrame({"Variant": [m.heading for m in analyses.plan.methods]})
+    """Final average accuracy of each variant, and what it differs from the full method by.
+
+    A variant without a run has dashes and a footnote that says why; one over fewer seeds says so.
+    """
+    frame, missing = analyses.table("ablation"), analyses.missing()
+    methods, several = analyses.plan.methods, len(analyses.plan.datasets) > 1
+    cells = pd.DataFrame({"Variant": [m.heading for m in methods]})
+    marks: dict[Place, str] = {}
+    letters: dict[str, str] = {}
     for dataset in analyses.plan.datasets:
         own = frame[frame["dataset"] == dataset.name].set_index("method")
-        cells[f"{dataset.title} [%]"] = [
-            with_deviation(own.loc[m.name, "mean"], own.loc[m.name, "deviation"])
-            for m in analyses.plan.methods
-        ]
-        cells["Difference" if len(analyses.plan.datasets) == 1 else f"Δ {dataset.title}"] = [
-            "–"
-            if m.name == analyses.full
-            else with_interval(*own.loc[m.name, ["difference", "low", "high"]])
-            for m in analyses.plan.methods
-        ]
+        gone = missing[missing["dataset"] == dataset.name]
+        means, differences = [], []
+        for at, method in enumerate(methods):
+            why = " or ".join(dict.fromkeys(gone[gone["method"] == method.name]["why"]))
+            if method.name not in own.index:
+                means.append(NOTHING)
+                differences.append(NOTHING)
+                letter = letters.setdefault(why or "not run", ascii_lowercase[len(letters) % 26])
+                marks[at, len(cells.columns)] = letter
+                continue
+            row = own.loc[method.name]
+            fewer = f" (n = {len(analyses.plan.seeds) - sum(gone['method'] == method.name)})"
+            means.append(with_deviation(row["mean"], row["deviation"]) + (fewer if why else ""))
+            alone = method.name == analyses.full or not row["seeds"]
+            differences.append(
+                NOTHING if alone else with_interval(*row[["difference", "low", "high"]])
+            )
+        cells[f"{dataset.title} [%]"] = means
+        cells[f"Δ {dataset.title}" if several else "Difference"] = differences
     seeds = ", ".join(map(str, analyses.plan.seeds))
     return Table(
         "ablation",
@@ -38,8 +61,10 @@ def ablation_table(analyses: Analyses) -> Table:
             "method is paired by seed, its 95% interval is Student's.",
             "An interval that holds zero is no proof that a part does nothing: with so few seeds "
             "only large differences show.",
-            *(f"{m.title}: {m.description}" for m in analyses.plan.methods),
+            *(f"{m.title}: {m.description}" for m in methods),
+            *(f"{letter}) {why}" for why, letter in letters.items()),
         ],
+        marks=marks,
     )
 
 

@@ -19,7 +19,9 @@ from starprompt.analysis.mixtures import compare_components
 from starprompt.analysis.replay_quality import class_quality, classifier_accuracies
 from starprompt.analysis.results import RunFiles
 from starprompt.config.thresholds import Thresholds, is_shown
+from starprompt.errors import UserError
 from starprompt.files import atomic_path
+from starprompt.record.run_files import RECORD
 
 #: by (method, seed)
 Runs = dict[tuple[str, int], RunFiles]
@@ -39,28 +41,38 @@ def analyse(
     full        the method that the others are compared with; its keys' run shows CLIP's space
     zero_shot   the method whose accuracy is CLIP's without learning; None where it was not run
 
-    Raises :class:`UserError` naming a file that is missing or damaged.
+    Runs without a record are left out. Raises :class:`UserError` when the full method has none, and
+    naming a file that is missing or damaged.
     """
-    runs: Runs = {
-        (method, seed): RunFiles(folder / method / f"seed{seed}")
-        for method in methods
-        for seed in seeds
-    }
-    keys = runs[full, seeds[0]].record.keys
+
+    def finished(*names: str) -> Runs:
+        return {
+            (method, seed): RunFiles(folder / method / f"seed{seed}")
+            for method in names
+            for seed in seeds
+            if (folder / method / f"seed{seed}" / RECORD).is_file()
+        }
+
+    runs = finished(*methods)
+    first_full = next((run for (method, _), run in runs.items() if method == full), None)
+    if first_full is None:
+        raise UserError(
+            f"No run of {full} under {folder} has finished, and variants are compared with it; "
+            "run it first."
+        )
+    keys = first_full.record.keys
     key_method = keys["method"] if keys else None
     if key_method is not None and key_method not in methods:
-        runs |= {
-            (key_method, seed): RunFiles(folder / key_method / f"seed{seed}") for seed in seeds
-        }
+        runs |= finished(key_method)
     if zero_shot is not None:
-        runs |= {(zero_shot, seed): RunFiles(folder / zero_shot / f"seed{seed}") for seed in seeds}
+        runs |= finished(zero_shot)
     every = {key: run for key, run in runs.items() if key[0] in methods}
     prompting = {key: run for key, run in every.items() if len(run.selection)}
     remembering = {key: run for key, run in runs.items() if key[0] in (*methods, key_method)}
     own_spaces = {key: run for key, run in runs.items() if key[0] in (full, key_method)}
     table = _of_each(every, lambda run: pd.DataFrame([run_row(run)]))
     table["components"] = [
-        _components(runs[method, seed], runs[full, seed])
+        _components(runs[method, seed], runs.get((full, seed), first_full))
         for method, seed in zip(table["method"], table["seed"], strict=True)
     ]
     return {
@@ -170,7 +182,7 @@ def _clip_space(
     """One row a seed and task: means over its classes or test images."""
     frames = []
     for seed in seeds:
-        if key_method is None:
+        if key_method is None or (key_method, seed) not in runs:
             continue
         run = runs[key_method, seed]
         features, labels = run.features("test")
@@ -183,7 +195,12 @@ def _clip_space(
         margin = pd.Series(margins(features, keys)).groupby(run.task_of_class[labels]).mean()
         frame["margin"] = frame["task"].map(margin)
         if zero_shot is not None:
-            final = runs[zero_shot, seed].record.accuracy[-1]
+            alone = runs.get((zero_shot, seed))
+            final = (
+                [math.nan] * len(run.record.accuracy[-1])
+                if alone is None
+                else (alone.record.accuracy[-1])
+            )
             frame["zero_shot_accuracy"] = [final[task] for task in frame["task"]]
         frame.insert(0, "seed", seed)
         frames.append(frame)

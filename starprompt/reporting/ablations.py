@@ -10,7 +10,7 @@ from starprompt.errors import UserError, unknown_name
 from starprompt.files import digest_of
 from starprompt.grid.ablation_jobs import analysed_methods, zero_shot_method
 from starprompt.grid.jobs import Grid
-from starprompt.reporting.plan import make_plan
+from starprompt.reporting.plan import make_plan, missing_runs
 from starprompt.reporting.reproduce import with_provenance
 
 if TYPE_CHECKING:
@@ -21,10 +21,13 @@ PAGE = "findings.md"
 
 
 def make_analysis(config_path: Path, dataset: str, results: Path = RESULTS) -> list[Path]:
-    """Analyse all runs on one data set; write ``results/<name>/analysis/<dataset>/*.csv``.
+    """Analyse the finished runs on one data set; write ``results/<name>/analysis/<dataset>/*.csv``.
 
-    Raises :class:`UserError` when a run is missing or a file damaged.
+    ``missing.csv`` names the others and why they are. Raises :class:`UserError` when the full
+    method has no run or a file is damaged.
     """
+    import pandas as pd
+
     from starprompt.analysis.report import analyse, write_tables
 
     config = _with_ablations(config_path)
@@ -38,6 +41,9 @@ def make_analysis(config_path: Path, dataset: str, results: Path = RESULTS) -> l
         FULL_METHOD,
         zero_shot_method(config),
         config.signatures,
+    )
+    tables["missing"] = pd.DataFrame(
+        missing_runs(config, dataset, analysed_methods(config)), columns=["method", "seed", "why"]
     )
     folder = results / config.name / "analysis" / dataset
     return with_provenance("analyse", config, found, lambda: write_tables(tables, folder))

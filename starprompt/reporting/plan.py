@@ -3,6 +3,7 @@
 ``paper_figures`` reads result files and knows no configuration; the plan says what it reads.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from starprompt.data.registry import load_dataset_spec
 from starprompt.grid.ablation_jobs import ZERO_SHOT
 from starprompt.grid.records import borrowed
 from starprompt.grid.status import RunStatus, experiment_status
-from starprompt.record.run_files import RunKey, has_all_files
+from starprompt.record.run_files import RECORD, RunKey, has_all_files, run_folder
 from starprompt.reporting.searches import search_notes
 
 if TYPE_CHECKING:
@@ -71,6 +72,22 @@ def finished_runs(config: Config) -> "Results":
     plan = replace(plan, elsewhere={key: folder for key, (_, folder) in taken.items()})
     states: dict[RunKey, str] = {s.run: _why(s) for s in experiment_status(config)}
     return collect(plan, {**states, **refused})
+
+
+def missing_runs(
+    config: Config, dataset: str, methods: Sequence[str]
+) -> list[tuple[str, int, str]]:
+    """Method, seed and reason of each run on a data set that has no record."""
+    wanted = [(method, seed) for method in methods for seed in config.seeds]
+    gone = [
+        (method, seed)
+        for method, seed in wanted
+        if not (run_folder(config.runs_folder, dataset, method, seed) / RECORD).is_file()
+    ]
+    if not gone:
+        return []
+    states: dict[RunKey, str] = {s.run: _why(s) for s in experiment_status(config, ablations=True)}
+    return [(m, seed, states.get((dataset, m, seed), "not run")) for m, seed in gone]
 
 
 def _why(status: RunStatus) -> str:
