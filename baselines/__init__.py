@@ -1,0 +1,1 @@
+"""Competitors: one method per file."""

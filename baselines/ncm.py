@@ -33,6 +33,7 @@ class NCM(Learner):
 
     @torch.no_grad()
     def features(self, batch: Batch) -> Tensor:
+        """The frozen ViT's features of a batch, (B, D)."""
         assert batch.images is not None
         return self.vit(self.setting.vit_normalisation(batch.images))
 

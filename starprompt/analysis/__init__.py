@@ -1,0 +1,1 @@
+"""What is measured from records: significance, ablations, failure modes, choices of prompts."""

@@ -1,0 +1,1 @@
+"""Frozen networks: CLIP, the ViT and its prompted form, the tiny pair."""

@@ -154,6 +154,7 @@ class AdaptedViT(nn.Module):
 
     @property
     def dim(self) -> int:
+        """Width of the features, D."""
         return self.vit.dim
 
     def forward(self, images: Tensor) -> Tensor:

@@ -105,6 +105,7 @@ class FrozenClip(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where its weights are."""
         return self.model.logit_scale.device
 
     @property

@@ -113,10 +113,12 @@ class PromptedViT(nn.Module):
 
     @property
     def depth(self) -> int:
+        """Number of blocks."""
         return len(self.vit.blocks)
 
     @property
     def dim(self) -> int:
+        """Width of the features, D."""
         return self.vit.embed_dim
 
     @property

@@ -24,6 +24,7 @@ class ParallelAdapter(Adapter):
         super().__init__(dim, size, learned=True)
 
     def injection(self, images: int) -> Injection:
+        """What a block adds beside its attention."""
         return BesideAttention(self)
 
 
@@ -39,6 +40,7 @@ class KeyValueLoRA(nn.Module):
             nn.init.kaiming_uniform_(matrix, a=math.sqrt(5))
 
     def injection(self, images: int) -> Injection:
+        """Low-rank changes of a block's keys and values."""
         return LowRank(self.down, self.scale[:, None, None] * self.up)
 
 
@@ -51,6 +53,7 @@ class KeyValuePrefix(nn.Module):
         self.scale = nn.Parameter(torch.ones(2))
 
     def injection(self, images: int) -> Injection:
+        """Tokens before a block's keys and values, for ``images`` images."""
         scaled = self.scale[:, None, None] * self.tokens
         keys, values = scaled[:, None].expand(-1, images, -1, -1)
         return Prefix(keys, values, apart=True)

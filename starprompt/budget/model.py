@@ -105,10 +105,12 @@ class Cost:
 
     @property
     def total_operations(self) -> float:
+        """Operations of one run, over all phases."""
         return sum(self.operations.values())
 
     @property
     def total_images(self) -> float:
+        """Images of one run, over all phases."""
         return sum(self.images.values())
 
     def as_dict(self) -> dict[str, Any]:

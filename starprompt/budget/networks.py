@@ -76,6 +76,7 @@ class ViT:
 
     @property
     def parameters(self) -> int:
+        """Of the blocks, embeddings and last norm, without a head."""
         width, tokens = self.body.width, self.body.tokens
         embedding = (3 * self.patch**2 + 1) * width + (tokens + 1) * width
         return self.body.block_parameters + embedding + 2 * width

@@ -1,0 +1,1 @@
+"""What a run is: experiments, methods, thresholds; nothing here imports torch."""

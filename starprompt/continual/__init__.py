@@ -1,0 +1,1 @@
+"""How anything is learned over tasks: the learner, the runner, evaluation, checkpoints."""

@@ -104,6 +104,7 @@ class WorkFolder:
         return self._run.started
 
     def task_folder(self, task: int) -> Path:
+        """Where what a task leaves is kept until the run ends."""
         return self.path / f"task-{task:03d}"
 
     def parts(self, name: str) -> list[Path]:

@@ -126,6 +126,7 @@ class Learner(ABC):
 
     @property
     def batch_size(self) -> int:
+        """Images of one training step; a hyperparameter of that name, else 128."""
         return getattr(self.hp, "batch_size", 128)
 
     @property

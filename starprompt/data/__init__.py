@@ -1,0 +1,1 @@
+"""Data sets: sources, preparation, splits, the task stream, transforms."""

@@ -93,10 +93,12 @@ class StreamInfo:
 
     @property
     def n_classes(self) -> int:
+        """Number of classes of the whole stream."""
         return len(self.class_names)
 
     @property
     def n_tasks(self) -> int:
+        """Number of tasks."""
         return len(self.task_ends)
 
     def task_of_class(self) -> Tensor:

@@ -63,10 +63,12 @@ class PreparedDataset:
 
     @property
     def digest(self) -> str:
+        """Hex SHA-256 of the prepared images, as the manifest has it."""
         return str(self.manifest["digest"])
 
     @property
     def n_classes(self) -> int:
+        """Number of classes."""
         return len(self.class_names)
 
 

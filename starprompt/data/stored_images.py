@@ -74,6 +74,7 @@ class StoredImages(Sequence[NDArray[np.uint8]]):
 
     @property
     def ndim(self) -> int:
+        """Axes, as an array has them: image, height, width, channel."""
         return 4
 
     def __len__(self) -> int:

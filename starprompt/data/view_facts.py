@@ -44,4 +44,5 @@ class ViewFacts(BaseModel):
 
     @property
     def view(self) -> TestView:
+        """The test view that these steps make."""
         return TestView(tuple(self.test_transform))

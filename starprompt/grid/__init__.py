@@ -1,0 +1,1 @@
+"""The workflow's jobs and their state, and where they run: Snakemake, SLURM."""

@@ -86,6 +86,7 @@ def _minutes(limit: str) -> int | None:
 
 
 def duration(minutes: int) -> str:
+    """Minutes in words: 1 d 2 h 30 min."""
     days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
     words = [f"{days} d"] * (days > 0) + [f"{hours} h"] * (hours > 0) + [f"{rest} min"] * (rest > 0)
     return " ".join(words) or "0 min"

@@ -1,0 +1,1 @@
+"""Where a run runs: devices, leases of GPUs, memory, numerics, signals."""

@@ -54,6 +54,7 @@ class Wish:
 
     @property
     def part(self) -> Fraction:
+        """Share of a GPU that is asked for."""
         return Fraction(1, self.share)
 
 

@@ -1,0 +1,1 @@
+"""STAR-Prompt itself, in its two stages, as the paper has it."""

@@ -1,0 +1,1 @@
+"""What replaces past images: class mixtures, statistics, buffers, ridge sums."""

@@ -1,0 +1,1 @@
+"""From finished runs to what `paper_figures` draws."""

@@ -1,0 +1,1 @@
+"""What the package brings beside its code: experiments, the workflow, cluster profiles."""

@@ -88,6 +88,7 @@ class Trial:
 
     @classmethod
     def begin(cls, build: Callable[[], Learner], stream: TaskStream) -> "Trial":
+        """Build a learner and keep its state before the first task."""
         learner = build()
         try:
             start = pack_state(learner.state_dict())

@@ -71,9 +71,11 @@ class FileImages:
         return len(self.paths)
 
     def take(self, start: int, stop: int) -> Sequence[Raw]:
+        """Paths of rows start..stop-1."""
         return list(self.paths[start:stop])
 
     def name(self, row: int) -> str:
+        """The image's path."""
         return str(self.paths[row])
 
 
@@ -88,9 +90,11 @@ class ArrayImages:
         return len(self.pixels)
 
     def take(self, start: int, stop: int) -> Sequence[Raw]:
+        """Pixels of rows start..stop-1."""
         return list(self.pixels[start:stop])
 
     def name(self, row: int) -> str:
+        """The array's label and the row."""
         return f"{self.label}[{row}]"
 
 

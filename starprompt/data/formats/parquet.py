@@ -115,10 +115,12 @@ class BlobImages:
         return len(self.names)
 
     def take(self, start: int, stop: int) -> Sequence[Raw]:
+        """Encoded bytes of rows start..stop-1, read from their places in the file."""
         with self.path.open("rb") as file:
             return [_at(file.fileno(), *self.places[row]) for row in range(start, stop)]
 
     def name(self, row: int) -> str:
+        """The image's name in the file, for messages."""
         return self.names[row]
 
 
