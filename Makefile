@@ -17,7 +17,8 @@ RESULT := $(DEMO)$(if $(PORTABLE),-portable)
 OVERRIDES := $(if $(PORTABLE),--config numerics=portable name=$(RESULT))
 WORKFLOW := $(BIN)/python -m starprompt.grid.snakemake --cores all
 
-.PHONY: demo baselines ablations report variance findings test test-slurm check fix clean help
+.PHONY: demo baselines ablations report variance findings docs test test-lowest test-slurm check fix \
+	clean help
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -71,9 +72,20 @@ fix: $(STAMP) ## mend what the linter and the formatter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/.docs ## build the documentation site into build/site; a broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "The site is in build/site; open build/site/index.html."
+
+test-lowest: ## unit tests and quick demo with the oldest libraries that pyproject.toml admits
+	tests/lowest_versions.sh $(PYTHON)
+
 clean: ## remove results and prepared data, keep the environment
 	rm -rf results/demo results/demo-quick results/demo-baselines results/demo-portable \
 		results/demo-quick-portable results/runs data/prepared data/embeddings .snakemake
+
+$(VENV)/.docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -7,7 +7,7 @@ from snakemake.utils import min_version
 
 from starprompt.shipped.find import find
 
-min_version("9.0")
+min_version("9.19")
 
 
 def found(name):

@@ -22,7 +22,7 @@ class Silent:
     """Takes nothing."""
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        pass
+        """Take the values of a step; drop them."""
 
     def close(self) -> None:
-        pass
+        """Nothing is open."""

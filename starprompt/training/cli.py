@@ -170,6 +170,7 @@ def tune_command(
 
 
 def loaded(config: Path, threads: int | None, gpu: int | None) -> Config:
+    """The experiment, with what the command line says of threads and GPUs."""
     given = {"threads": threads, "gpu": gpu}
     update = {key: value for key, value in given.items() if value is not None}
     return load_config(config).model_copy(update=update)

@@ -60,10 +60,12 @@ class TensorBoard:
         self._writer: Any = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Take the values of a step, by name."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
+        """Write what is still kept back."""
         self._writer.close()
 
 
@@ -82,8 +84,10 @@ class WeightsAndBiases:
         )
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Take the values of a step, by name."""
         # A run that goes on after a kill begins a new file; the step is a number like others.
         self._run.log({**values, "step": step})
 
     def close(self) -> None:
+        """Write what is still kept back."""
         self._run.finish()
