@@ -7,10 +7,8 @@ arguments must end well, or with one message and exit status 2.
 
 import contextlib
 import copy
-import io
 import json
 import math
-import os
 import random
 import shutil
 import sys
@@ -36,6 +34,7 @@ from starprompt.reporting import shown_method
 from starprompt.reporting.plan import make_plan
 from tests.faults._campaign import Trial, WrongError, main
 from tests.faults.mutated_descriptions import TOKENS, VALUES, _at, _is_kept, _paths
+from tests.helpers.command_line import call
 from tests.helpers.paths import REPOSITORY
 
 Value = dict[str, Any]
@@ -332,57 +331,36 @@ def _place() -> Path:
 
 
 def _of_arguments(random_: random.Random) -> Trial:
-    call = list(random_.choice(BASES))
-    words = 2 if call[0] in ("data", "weights") else 1
+    arguments = list(random_.choice(BASES))
+    words = 2 if arguments[0] in ("data", "weights") else 1
     kind = random_.choice(("exchanged", "added", "added", "added", "dropped", "doubled"))
     if kind == "added":
-        options = _options(tuple(call[:words]))
-        call += [random_.choice([*options, "--config"])]
-        call += [random_.choice(WORDS)] if random_.random() < 0.9 else []
+        options = _options(tuple(arguments[:words]))
+        arguments += [random_.choice([*options, "--config"])]
+        arguments += [random_.choice(WORDS)] if random_.random() < 0.9 else []
     else:
-        at = random_.randrange(words, len(call)) if len(call) > words else 0
+        at = random_.randrange(words, len(arguments)) if len(arguments) > words else 0
         if kind == "exchanged":
-            call[at] = random_.choice(WORDS)
+            arguments[at] = random_.choice(WORDS)
         elif kind == "dropped":
-            del call[at]
+            del arguments[at]
         else:
-            call.insert(at, call[at])
+            arguments.insert(at, arguments[at])
 
     def act(folder: Path) -> None:
-        status, said = _call(call, folder)
+        status, said = call(arguments, _place(), folder)
         if "Traceback" in said:
-            raise WrongError(f"{call}: a traceback")
+            raise WrongError(f"{arguments}: a traceback")
         if status == 2:
             lines = [line for line in said.splitlines() if line.startswith("error: ")]
             # Of a call that is none, the parser of arguments shows how it is made.
             if len(lines) != 1 and "Usage: " not in said and "─ Error ─" not in said:
-                raise WrongError(f"{call}: no sentence: {said[:100]!r}")
+                raise WrongError(f"{arguments}: no sentence: {said[:100]!r}")
             raise UserError(" ".join((lines or [said])[0].split())[:1000])
         if status not in (0, 1) or (status == 1 and "Usage: " not in said and not said.strip()):
-            raise WrongError(f"{call} ended with {status}: {said[:100]!r}")
+            raise WrongError(f"{arguments} ended with {status}: {said[:100]!r}")
 
     return Trial(f"arguments: {kind}", act)
-
-
-def _call(arguments: list[str], data: Path) -> tuple[int, str]:
-    """Exit status of the command line, and what it said."""
-    before = Path.cwd()
-    os.chdir(_place())
-    os.environ["STARPROMPT_DATA"] = str(data)
-    said = io.BytesIO()
-    out = io.TextIOWrapper(said, "utf-8", write_through=True)
-    err = io.TextIOWrapper(said, "utf-8", "backslashreplace", write_through=True)
-    argv, sys.argv = sys.argv, ["starprompt", *arguments]
-    status = 0
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            cli.main()
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    finally:
-        sys.argv = argv
-        os.chdir(before)
-    return status, said.getvalue().decode(errors="replace")
 
 
 if __name__ == "__main__":

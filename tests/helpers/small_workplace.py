@@ -25,6 +25,13 @@ EXPERIMENT: dict[str, Any] = {
     "device": "cpu",
 }
 METHODS = (*EXPERIMENT["methods"], *EXPERIMENT["ablations"])
+#: what equal runs have in common, byte by byte
+RESULT_FILES = (
+    "predictions.parquet",
+    "selection.parquet",
+    "diagnostics.safetensors",
+    "checkpoint.safetensors",
+)
 #: in their order: those of the keys come first
 RUNS = [
     (method, seed)
@@ -77,6 +84,11 @@ def _write_images(folder: Path) -> None:
             scan = np.round(scans.images[row] * 255 / 16).astype(np.uint8)
             large = Image.fromarray(scan).resize((64, 64), Image.Resampling.BICUBIC)
             large.convert("RGB").save(folder / f"digit {digit}" / f"{number:02d}.png")
+
+
+def run_folder(folder: Path, method: str, seed: int) -> Path:
+    """Where one run stands."""
+    return folder / "results/runs/few/few" / method / f"seed{seed}"
 
 
 def run_arguments(method: str, seed: int) -> list[str]:
