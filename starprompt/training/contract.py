@@ -5,6 +5,7 @@
     resumes between tasks      a new object that takes up `state_dict` ends bit for bit the same
     resumes inside a task      the same when it stops between two steps
     predicts                   one finite logit per image and class seen; predicting changes nothing
+    predicts from its state    a new object does so right after `load_state_dict`
     ignores batch and order    an image's logits are the same alone, in pairs, in a batch, shuffled
     ignores task and label     neither ids nor labels reach the logits
     leaves the frozen alone    a ViT without gradients and CLIP stay as they were loaded
@@ -313,6 +314,17 @@ def _predicts(trial: Trial) -> str:
     return f"{expected[0]} images, {expected[1]} classes"
 
 
+def _predicts_from_checkpoint(trial: Trial) -> str:
+    learner = trial.resumed(len(trial.tasks))
+    ours, theirs = learner.predict(trial.images), trial.learner.predict(trial.images)
+    if ours.shape != theirs.shape or not torch.equal(ours, theirs):
+        raise BrokenError(
+            "a new object that took up the last state_dict gives other logits",
+            "set all that predict reads in load_state_dict, the number of classes seen included",
+        )
+    return "bit for bit, without another begin_task"
+
+
 def _refuse_moved(before: State, now: State, found: str) -> None:
     moved = [name for name in before if not torch.equal(before[name], now[name].cpu())]
     if moved:
@@ -442,6 +454,7 @@ DEMANDS: dict[str, Callable[[Trial], str]] = {
     "resumes between tasks": _resumes_between,
     "resumes inside a task": _resumes_inside,
     "predicts": _predicts,
+    "predicts from its state": _predicts_from_checkpoint,
     "ignores batch and order": _ignores_batch,
     "ignores task and label": _ignores_task,
     "leaves the frozen alone": _leaves_frozen,

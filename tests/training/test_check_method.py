@@ -40,7 +40,7 @@ def test_a_new_method_passes_as_it_is_and_broken_ones_are_named(own_folder: Path
     assert starprompt(own_folder, "new", "method", "my-own").returncode == 0
     done = starprompt(own_folder, "check", "--method", "my-own")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("pass  ") == 10
+    assert done.stdout.count("pass  ") == 11
     assert "FAIL" not in done.stdout
     source = own_folder / "methods/my_own.py"
     source.write_text(
@@ -105,5 +105,5 @@ def test_what_set_cannot_mean_is_refused(change: str, says: str) -> None:
 
 def test_a_method_with_keys_gets_them_from_its_first_stage() -> None:
     found = list(lines("starprompt"))
-    assert len(found) == 10
+    assert len(found) == 11
     assert all(line.startswith("pass") for line in found)

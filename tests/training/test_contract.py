@@ -84,6 +84,14 @@ class Drops(LinearProbe):
         return torch.nn.functional.dropout(super().predict(batch), 0.1)
 
 
+class Unready(LinearProbe):
+    """Learns of the classes seen from begin_task alone."""
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        super().load_state_dict(state)
+        self.seen = 0
+
+
 class Votes(LinearProbe):
     @torch.no_grad()
     def predict(self, batch: Batch) -> Tensor:
@@ -138,7 +146,7 @@ def verdicts(kind: type[Learner]) -> list[Verdict]:
 def test_a_learner_that_keeps_the_contract_passes() -> None:
     found = verdicts(Settled)
     refuse_broken(found)
-    assert len(found) == 10
+    assert len(found) == 11
     assert not any("not judged" in one.found for one in found)
 
 
@@ -154,6 +162,7 @@ def test_a_learner_that_keeps_the_contract_passes() -> None:
         (Forgetful, "resumes between tasks", "weight end elsewhere"),
         (ForgetfulWithin, "resumes inside a task", "bias end elsewhere"),
         (Drops, "predicts", "two calls give two answers"),
+        (Unready, "predicts from its state", "gives other logits"),
         (Votes, "ignores batch and order", "differ when they come 1 at a time"),
         (Cheats, "ignores task and label", "without ids and labels the logits are others"),
         (Indexes, "ignores task and label", "predict raises KeyError"),
