@@ -317,12 +317,20 @@ def _predicts(trial: Trial) -> str:
 def _predicts_from_checkpoint(trial: Trial) -> str:
     learner = trial.resumed(len(trial.tasks))
     ours, theirs = learner.predict(trial.images), trial.learner.predict(trial.images)
-    if ours.shape != theirs.shape or not torch.equal(ours, theirs):
+    # A stored state comes back in another memory layout, in which products round otherwise.
+    if ours.shape != theirs.shape or not _alike(ours, theirs):
         raise BrokenError(
             "a new object that took up the last state_dict gives other logits",
             "set all that predict reads in load_state_dict, the number of classes seen included",
         )
-    return "bit for bit, without another begin_task"
+    return "without another begin_task"
+
+
+def _alike(found: Tensor, expected: Tensor) -> bool:
+    """Whether logits differ by rounding alone and name the same classes."""
+    scale = float(expected[expected.isfinite()].abs().max())
+    close = torch.allclose(found, expected, rtol=1e-4, atol=1e-5 * max(1.0, scale))
+    return close and torch.equal(found.argmax(dim=1), expected.argmax(dim=1))
 
 
 def _refuse_moved(before: State, now: State, found: str) -> None:
@@ -352,12 +360,10 @@ def refuse_batch_dependence(learner: Learner, batch: Batch) -> None:
     """Raise :class:`BrokenError` unless each image's logits are the same in any company."""
     in_order = torch.arange(len(batch))
     expected = answers(learner, batch, in_order, len(batch))
-    scale = float(expected[expected.isfinite()].abs().max())
     shuffled = torch.randperm(len(batch), generator=torch.Generator().manual_seed(0))
     for order, size in [*((in_order, size) for size in BATCH_SIZES), (shuffled, 5), (shuffled, 64)]:
         found = answers(learner, batch, order, size)
-        close = torch.allclose(found, expected, rtol=1e-4, atol=1e-5 * max(1.0, scale))
-        if not close or not torch.equal(found.argmax(dim=1), expected.argmax(dim=1)):
+        if not _alike(found, expected):
             how = f"{size} at a time" + (", shuffled" if order is shuffled else "")
             raise BrokenError(
                 f"the logits of {len(batch)} images differ when they come {how}",
