@@ -204,6 +204,10 @@ def _status(grid: Grid, run: Run, queue: Mapping[str, list[Queued]]) -> RunStatu
         return status("running" if begins else "waiting", "; ".join(map(_job, jobs)))
     if damage:
         return status("failed", damage)
+    others = [Run(run.dataset, run.method, int(seed)) for seed in seeds if int(seed) != run.seed]
+    if any(owner(grid.config.run_folder(other)) is not None for other in others):
+        # its log is that of the seed before it
+        return status("started" if attempts else "waiting", "its job trains another seed now")
     last_lines = tuple(line for path in logs for line in _last_lines(path))
     if not last_lines:
         return status("started" if attempts else "waiting")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from starprompt.config.experiment import Run, load_config
 from starprompt.errors import UserError
@@ -178,3 +179,17 @@ def test_an_unknown_state_is_refused() -> None:
         status_text(load_config(Path("config/small.yaml")), "fail")
     with pytest.raises(UserError, match="No run of small is failed"):
         status_text(load_config(Path("config/small.yaml")), "failed")
+
+
+def test_a_run_whose_job_trains_another_seed_waits(place: Path) -> None:
+    description = {**CONFIG, "seeds_per_job": 2}
+    (place / "config/small.yaml").write_text(yaml.safe_dump(description))
+    path = log("joint on digits, seed 1993: needs up to 23 MB\n")
+    path.rename(path.with_name("seed1993-1996.log"))
+    assert of(seed=1996).state == "failed"  # a job that ended without a word
+    running = folder(seed=1993)
+    with FileLock(running / run_lock.LOCK):
+        run_lock.write_note(running)
+        assert of(seed=1993).state == "running"
+        assert of(seed=1996).state == "waiting"
+        assert of(seed=1996).about == "its job trains another seed now"
