@@ -20,6 +20,8 @@ INJECTIONS = {
     "starprompt-post-attention": "Residual, after attention",
     "starprompt-prefix": "Prefix",
 }
+#: the analysis that names runs without a record; a comparison has one named ``missing``
+MISSING = "missing-variants"
 #: how the two feature spaces are called
 SPACES = {"clip": "CLIP's space (first stage)", "vit": "ViT's space (second stage)"}
 
@@ -63,10 +65,10 @@ class Analyses:
         """Runs that the analyses lack: dataset, method, seed, why. Earlier analyses, which refused
         to be without one, name none."""
         there = [
-            d.name for d in self.plan.datasets if (self.folder / d.name / "missing.csv").exists()
+            d.name for d in self.plan.datasets if (self.folder / d.name / f"{MISSING}.csv").exists()
         ]
         empty = pd.DataFrame(columns=["dataset", "method", "seed", "why"])
-        return pd.concat([empty, *(self.table("missing", name) for name in there)])
+        return pd.concat([empty, *(self.table(MISSING, name) for name in there)])
 
     def statistics(self, name: str) -> pd.DataFrame:
         """A table of all data sets together; raises as :meth:`table` does."""

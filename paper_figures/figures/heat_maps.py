@@ -76,8 +76,10 @@ def heat_maps(
             axis.tick_params(axis="x", rotation=90)
         if not column:
             axis.set_ylabel(ylabel, fontsize=TITLE)
-        if at + across >= len(maps):
-            axis.set_xlabel(xlabel, fontsize=TITLE)
+    # Once, under the last row: beside each other, labels of narrow panels would overlap.
+    last = len(maps) - (down - 1) * across
+    middle = margin + (last * side + (last - 1) * GAP) / 2
+    figure.text(middle / WIDTH, 0.13 / height, xlabel, ha="center", va="bottom", fontsize=TITLE)
     _bar(figure, margin + across * side + (across - 1) * GAP, height, scale, bar_label)
     return figure
 

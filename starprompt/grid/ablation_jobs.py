@@ -21,7 +21,7 @@ ANALYSES = (
     "layers",
     "replay-quality",
     "replay-classifier",
-    "missing",
+    "missing-variants",
 )
 TABLES = ("ablation", "keys", "mixtures", "injection", "clip-space", "signatures", "replay")
 #: a figure a data set each

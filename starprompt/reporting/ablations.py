@@ -23,7 +23,7 @@ PAGE = "findings.md"
 def make_analysis(config_path: Path, dataset: str, results: Path = RESULTS) -> list[Path]:
     """Analyse the finished runs on one data set; write ``results/<name>/analysis/<dataset>/*.csv``.
 
-    ``missing.csv`` names the others and why they are. Raises :class:`UserError` when the full
+    ``missing-variants.csv`` names the others and says why. Raises :class:`UserError` when the full
     method has no run or a file is damaged.
     """
     import pandas as pd
@@ -42,7 +42,7 @@ def make_analysis(config_path: Path, dataset: str, results: Path = RESULTS) -> l
         zero_shot_method(config),
         config.signatures,
     )
-    tables["missing"] = pd.DataFrame(
+    tables["missing-variants"] = pd.DataFrame(
         missing_runs(config, dataset, analysed_methods(config)), columns=["method", "seed", "why"]
     )
     folder = results / config.name / "analysis" / dataset

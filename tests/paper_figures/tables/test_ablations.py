@@ -47,7 +47,7 @@ def test_a_missing_variant_is_a_dash_that_says_why(tmp_path: Path) -> None:
     tables = analyse(
         tmp_path / "runs" / "set-0", methods, plan.seeds, "starprompt", None, Thresholds()
     )
-    tables["missing"] = pd.DataFrame(
+    tables["missing-variants"] = pd.DataFrame(
         [(*run, why) for run, why in zip(gone, ["failed", "running", "not run"], strict=True)],
         columns=["method", "seed", "why"],
     )
