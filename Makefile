@@ -73,7 +73,7 @@ fix: $(STAMP) ## mend what the linter and the formatter can
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.docs ## build the documentation site into build/site; a broken link fails
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo "The site is in build/site; open build/site/index.html."
 
 test-lowest: ## unit tests and quick demo with the oldest libraries that pyproject.toml admits
