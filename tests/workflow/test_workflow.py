@@ -407,6 +407,7 @@ def test_the_marks_of_a_foreign_snakemake_are_respected(finished: Path, tmp_path
     shutil.copytree(finished, folder)
     shutil.rmtree(folder / "results/small/tables")
     locks = folder / ".snakemake/locks"
+    locks.mkdir(exist_ok=True)  # Snakemake removes it with its own marks
     (locks / "0.output.lock").write_text("results/small/tables/accuracy.csv\n")
     process = start(folder)
     assert process.wait(timeout=120) != 0
