@@ -145,10 +145,10 @@ def _usual(run: tuple[str, int]) -> float:
 
 def _judge_end(code: int, struck: signal.Signals, said: str | None) -> None:
     """It was finished already, or ended as the signal asks, in words where it had any."""
-    if code == -struck and struck != signal.SIGINT:  # SIGTERM before the run begins kills
-        return
     if said is not None and "Traceback" in said:
         raise RuntimeError(said[-300:])
+    if code == -struck:  # before the run begins, and while Python shuts down, it kills
+        return
     if code not in (0, 128 + struck):
         raise RuntimeError(f"it ended with {code}: {(said or '')[-300:]}")
     if code and said is not None and f"ended by {struck.name}" not in said:

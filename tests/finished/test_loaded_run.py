@@ -103,7 +103,7 @@ def rewritten(run: Path, change: dict[str, object]) -> None:
         ),
         ({"method.hyperparameters.speed": 3}, r"hyperparameters.*speed: there is no such key"),
         ({"extra.perturbation": 1}, "perturbed weights"),
-        ({"extra.view.image_size": 48}, r"view is of \(64, 64\) pixels"),
+        ({"extra.view.image_size": 48}, r"reads views of 64 pixels, and the data set.s are of 48"),
         ({"extra.view.image_size": "large"}, r"extra.view.*image_size"),
         ({"extra.view": None}, "not prepared|another view"),
     ],

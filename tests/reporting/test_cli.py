@@ -43,6 +43,6 @@ def test_every_file_that_was_written_is_named(
     command: list[str], made_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = [Path("one.md"), Path("two.csv")]
-    monkeypatch.setattr(f"starprompt.reporting.{made_by}", lambda *given: paths)
+    monkeypatch.setattr(f"starprompt.reporting.{made_by}", lambda *given, **options: paths)
     done = CliRunner().invoke(app, [*command, "--config", "config/demo.yaml"])
     assert done.stdout.splitlines() == ["wrote one.md", "wrote two.csv"], done.output
