@@ -51,7 +51,7 @@ variance: $(STAMP) ## tell apart what class order, training and rounding do to t
 	$(BIN)/starprompt data prepare digits
 	$(BIN)/starprompt embed --config config/demo-variance.yaml --dataset digits
 	$(BIN)/starprompt variance --config config/demo-variance.yaml
-	@cat results/demo-variance/variance-findings.md
+	@grep -v '^<!--' results/demo-variance/variance-findings.md
 
 findings: $(STAMP) ## copy the findings of `make ablations` and `make baselines` into docs/
 	$(BIN)/starprompt docs findings --config config/demo.yaml

@@ -10,9 +10,8 @@ from starprompt.shipped.find import find
 min_version("9.19")
 
 
-def found(name):
-    """A file of this folder, or else of the installed package."""
-    return str(find(Path(name)))
+# A file of this folder, or else of the installed package.
+found = lambda name: str(find(Path(name)))
 
 
 if not workflow.overwrite_configfiles:

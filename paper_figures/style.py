@@ -51,7 +51,13 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     figure.set_layout_engine("none")  # laid out once, not again for every form
     for path, suffix in zip(paths, SUFFIXES, strict=True):
         with atomic_path(path) as part:
-            figure.savefig(part, format=suffix, metadata=_METADATA[suffix] | metadata(suffix))
+            try:
+                figure.savefig(part, format=suffix, metadata=_METADATA[suffix] | metadata(suffix))
+            except AttributeError as error:
+                # where the disk is full, matplotlib closes a PDF that it never began
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
     return paths
 
 

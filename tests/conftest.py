@@ -1,5 +1,7 @@
 """What all tests share."""
 
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,6 +10,15 @@ from hypothesis import settings
 # No example is timed: the machine may be busy
 settings.register_profile("starprompt", deadline=None, max_examples=50)
 settings.load_profile("starprompt")
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """Variables that a test's commands set, such as those that hide GPUs, end with the test."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from starprompt.errors import UserError, reason
 from starprompt.files import atomic_path
@@ -132,20 +133,18 @@ class _BoundedTarInfo(tarfile.TarInfo):
 
 def _extract_tar(archive: Path, folder: Path) -> None:
     census = _Census(archive)
-
-    def admit(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
-        if member.issym() or member.islnk():
-            raise _refuse(archive, member.name, "is a link")
-        if member.issparse():
-            raise _refuse(archive, member.name, "is a file with holes")
-        if not (member.isfile() or member.isdir()):
-            raise _refuse(archive, member.name, "is neither a file nor a folder")
-        census.admit(member.name, member.size, member.isdir())
-        return tarfile.data_filter(member, path)
-
+    # A second guard behind the checks below, which Python has from 3.11.4 on.
+    guard: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     with tarfile.open(archive, tarinfo=_BoundedTarInfo) as tar:
         for member in _members(tar):
-            tar.extract(member, folder, filter=admit)
+            if member.issym() or member.islnk():
+                raise _refuse(archive, member.name, "is a link")
+            if member.issparse():
+                raise _refuse(archive, member.name, "is a file with holes")
+            if not (member.isfile() or member.isdir()):
+                raise _refuse(archive, member.name, "is neither a file nor a folder")
+            census.admit(member.name, member.size, member.isdir())
+            tar.extract(member, folder, set_attrs=False, **guard)
 
 
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:

@@ -254,7 +254,8 @@ def test_a_full_disk_ends_in_one_sentence(tmp_path: Path, monkeypatch: pytest.Mo
         patch.setattr(Path, "write_bytes", full)
         with pytest.raises(UserError, match="The disk is full"):
             run_toy(tmp_path / "a")
-    assert {path.name for path in (tmp_path / "a" / "work").iterdir()} == {"run.json", "task-000"}
+    kept = {path.name for path in (tmp_path / "a" / "work").iterdir()}
+    assert kept - {"progress.json"} == {"run.json", "task-000"}
     assert run_toy(tmp_path / "a").attempts == 2
     run_toy(tmp_path / "b")
     assert outcome_of(tmp_path / "a") == outcome_of(tmp_path / "b")

@@ -117,6 +117,7 @@ def test_watching_shows_every_change_and_ends_with_the_last_run(
         write_whole_grid(CONFIG, [Run("digits", "finetune", 2)], Path())
 
     monkeypatch.setattr(status_views.time, "sleep", sleep)
+    monkeypatch.setenv("TERM", "xterm")
     console = Console(file=out, force_terminal=True, width=100, height=20)
     status_views.watch(CONFIG, every=0, console=console)
     said = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue())

@@ -57,7 +57,7 @@ def test_the_quick_demo_runs_in_an_empty_folder(installed: Installed, tmp_path: 
     folder = tmp_path / "grid"
     said = installed.run(folder, "starprompt", "demo", "--quick")
     table = (folder / "results/demo-quick/tables/accuracy.md").read_text(encoding="utf-8")
-    assert table in said
+    assert table.partition("\n<!--")[0] in said
     assert "STAR-Prompt" in table
     assert (folder / "results/demo-quick/figures/curves-digits.pdf").is_file()
     again = installed.run(folder, *SNAKEMAKE, "--configfile", "config/demo-quick.yaml")

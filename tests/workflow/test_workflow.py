@@ -170,11 +170,15 @@ def test_mistakes_are_refused_in_one_sentence(
 
 def test_everything_promised_is_there(finished: Path) -> None:
     results = finished / "results/small"
+    tables = ("accuracy", "metrics-digits", "cost-digits", "published")
     assert {p.name for p in (results / "tables").iterdir()} == {
-        f"{table}.{form}"
-        for table in ("accuracy", "metrics-digits", "cost-digits", "published")
-        for form in grid.TABLE_FORMS
-    } | {"runs.csv", *(f"appendix.{form}" for form in grid.APPENDIX_FORMS)}
+        f"{table}.{form}" for table in tables for form in grid.TABLE_FORMS
+    } | {
+        "runs.csv",
+        *(f"appendix.{form}" for form in grid.APPENDIX_FORMS),
+        # what a CSV was made from stands beside it
+        *(f"{table}.csv.json" for table in (*tables, "runs")),
+    }
     assert len(list((results / "figures").iterdir())) == 2 * len(KINDS)
     for folder in ("logs", "benchmarks"):
         assert len(list((finished / "results" / folder / "small/train").rglob("seed*"))) == 6
