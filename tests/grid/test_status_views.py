@@ -4,8 +4,10 @@ import io
 import json
 import re
 import shutil
+import time
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -116,7 +118,9 @@ def test_watching_shows_every_change_and_ends_with_the_last_run(
         shutil.rmtree(CONFIG.run_folder(Run("digits", "finetune", 2)))
         write_whole_grid(CONFIG, [Run("digits", "finetune", 2)], Path())
 
-    monkeypatch.setattr(status_views.time, "sleep", sleep)
+    # its own clock alone: other threads of this process sleep too
+    clock = SimpleNamespace(sleep=sleep, monotonic=time.monotonic, time=time.time)
+    monkeypatch.setattr(status_views, "time", clock)
     monkeypatch.setenv("TERM", "xterm")
     console = Console(file=out, force_terminal=True, width=100, height=20)
     status_views.watch(CONFIG, every=0, console=console)
