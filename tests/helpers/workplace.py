@@ -127,12 +127,17 @@ class Workplace:
         )
 
     def tables(self, name: str) -> dict[str, str]:
-        """The tables' texts by file name; times and memory differ from run to run."""
+        """The tables' texts by file name, without what they were made from.
+
+        Times and memory differ from run to run, and so do the records' digests.
+        """
         folder = self.folder / "results" / name / "tables"
         return {
-            file.name: file.read_text()
+            file.name: "\n".join(
+                line for line in file.read_text().splitlines() if "starprompt-made-from" not in line
+            )
             for file in sorted(folder.iterdir())
-            if not file.name.startswith("cost")
+            if not file.name.startswith(("cost", "runs.")) and not file.name.endswith(".csv.json")
         }
 
     def predictions(self) -> dict[str, bytes]:
