@@ -17,8 +17,9 @@ def environment() -> Iterator[None]:
     """Variables that a test's commands set, such as those that hide GPUs, end with the test."""
     before = dict(os.environ)
     yield
-    os.environ.clear()
-    os.environ.update(before)
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update({n: value for n, value in before.items() if os.environ.get(n) != value})
 
 
 @pytest.fixture(scope="session")
