@@ -85,7 +85,7 @@ def forgetting_by_task(results: Results, dataset: str) -> Figure:
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     axis.set_xlabel("Task")
-    bar = figure.colorbar(image, ax=axis, pad=0.02, label="Forgotten at the end [points]")
+    bar = figure.colorbar(image, ax=axis, pad=0.02, label="Forgotten\n[points]")
     bar.outline.set_visible(False)
     return figure
 

@@ -68,16 +68,17 @@ def ranks_table(plan: Plan, ranks: pd.DataFrame, aggregates: pd.DataFrame) -> Ta
         "of the middle half of all (data set, seed). Intervals (95%) are by drawing seeds within "
         "each data set.",
     ]
-    if first is not None:
+    if first is not None and not math.isnan(first["critical_difference"]):
         notes.append(
             f"Average ranks that differ by {number(first['critical_difference'], 2)} or more "
             f"differ at the 5% level (Nemenyi, {int(first['datasets'])} data "
             f"set{'s' if first['datasets'] != 1 else ''})."
-            + (
-                f" Friedman's test that all rank alike: p = {p_value(first['friedman'])}."
-                if not math.isnan(first["friedman"])
-                else " Friedman's test needs two data sets and three methods."
-            )
+        )
+    if first is not None:
+        notes.append(
+            f"Friedman's test that all rank alike: p = {p_value(first['friedman'])}."
+            if not math.isnan(first["friedman"])
+            else "Friedman's test needs two data sets and three methods."
         )
     return Table(
         "ranks",
