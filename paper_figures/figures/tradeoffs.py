@@ -45,7 +45,7 @@ def accuracy_against_cost(results: Results, dataset: str) -> Figure:
             axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axis.xaxis.set_minor_formatter(lambda value, _: "")
         else:
-            axis.set_xlim(left=0)
+            axis.set_xlim(0, 1.05 * max(costs, default=1.0) or 1.0)
         axis.set(xlabel=label, ylabel="Final average accuracy [%]")
         axis.grid(axis="y", linewidth=0.4, color="0.9")
     legend(figure, methods, looks, linestyle="none")
