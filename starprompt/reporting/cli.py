@@ -1,6 +1,7 @@
 """Commands that write tables, figures and pages from finished runs."""
 
 import sys
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,16 @@ from starprompt.config.options import DEFAULT_CONFIG, ConfigOption, DatasetOptio
 from starprompt.machine import numerics
 
 app = typer.Typer()
+
+
+def _settle(config: Path) -> None:
+    """Compute with the experiment's numerics, before any library is loaded."""
+    numerics.settle(load_config(config).numerics)
+
+
+def _say_written(paths: Iterable[Path]) -> None:
+    for path in paths:
+        typer.echo(f"wrote {path}")
 
 
 class DocsPart(StrEnum):
@@ -27,11 +38,10 @@ def tables_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
     Example: starprompt tables --config config/demo-baselines.yaml
     """
-    numerics.settle(load_config(config).numerics)
+    _settle(config)
     from starprompt.reporting.paper import make_tables
 
-    for path in make_tables(config):
-        typer.echo(f"wrote {path}")
+    _say_written(make_tables(config))
 
 
 @app.command("figures", rich_help_panel="Results")
@@ -43,11 +53,10 @@ def figures_command(
 
     Example: starprompt figures --config config/demo-baselines.yaml
     """
-    numerics.settle(load_config(config).numerics)
+    _settle(config)
     from starprompt.reporting.paper import make_figures
 
-    for path in make_figures(config, processes=threads):
-        typer.echo(f"wrote {path}")
+    _say_written(make_figures(config, processes=threads))
 
 
 @app.command("analyse", rich_help_panel="Results")
@@ -56,11 +65,10 @@ def analyse_command(dataset: DatasetOption, config: ConfigOption = DEFAULT_CONFI
 
     Example: starprompt analyse --dataset digits
     """
-    numerics.settle(load_config(config).numerics)
+    _settle(config)
     from starprompt.reporting.ablations import make_analysis
 
-    for path in make_analysis(config, dataset):
-        typer.echo(f"wrote {path}")
+    _say_written(make_analysis(config, dataset))
 
 
 @app.command("ablations", rich_help_panel="Results")
@@ -69,11 +77,10 @@ def ablations_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
     Example: starprompt ablations
     """
-    numerics.settle(load_config(config).numerics)
+    _settle(config)
     from starprompt.reporting.ablations import make_ablations
 
-    for path in make_ablations(config):
-        typer.echo(f"wrote {path}")
+    _say_written(make_ablations(config))
 
 
 @app.command("compare", rich_help_panel="Results")
@@ -82,11 +89,10 @@ def compare_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
     Example: starprompt compare --config config/demo-baselines.yaml
     """
-    numerics.settle(load_config(config).numerics)
+    _settle(config)
     from starprompt.reporting.comparison import make_comparison
 
-    for path in make_comparison(config):
-        typer.echo(f"wrote {path}")
+    _say_written(make_comparison(config))
 
 
 @app.command("digests", rich_help_panel="Results")
@@ -118,7 +124,7 @@ def report_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """
     from starprompt.reporting.report import make_report
 
-    typer.echo(f"wrote {make_report(config)}")
+    _say_written([make_report(config)])
 
 
 @app.command("reproduce", rich_help_panel="Results")
@@ -156,8 +162,7 @@ def docs_command(
         if what is DocsPart.FINDINGS
         else [*write_method_pages(), *refresh_notices()]
     )
-    for path in paths:
-        typer.echo(f"wrote {path}")
+    _say_written(paths)
 
 
 @app.command("show", rich_help_panel="Results")

@@ -9,6 +9,7 @@ import argparse
 import faulthandler
 import json
 import os
+import random
 import resource
 import select
 import signal
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -207,3 +208,17 @@ def main(
     table = run_trials(name, lambda number: make(given.seed, number), numbers, seconds)
     sys.stdout.write(f"{table}\n")
     return int(table.total(WRONG) + table.total(BROKEN) > 0)
+
+
+def with_token(random_: random.Random, text: str, tokens: Sequence[str]) -> str:
+    """The text with one of the tokens somewhere in it."""
+    place = random_.randrange(len(text))
+    return text[:place] + random_.choice(tokens) + text[place:]
+
+
+def with_lines_swapped(random_: random.Random, text: str) -> str:
+    """The text with two of its lines, or one and the same, in each other's place."""
+    lines = text.splitlines()
+    first, second = random_.randrange(len(lines)), random_.randrange(len(lines))
+    lines[first], lines[second] = lines[second], lines[first]
+    return "\n".join(lines)

@@ -32,7 +32,7 @@ from starprompt.files import parse_yaml
 from starprompt.grid.jobs import Grid
 from starprompt.reporting import shown_method
 from starprompt.reporting.plan import make_plan
-from tests.faults._campaign import Trial, WrongError, main
+from tests.faults._campaign import Trial, WrongError, main, with_lines_swapped, with_token
 from tests.faults.mutated_descriptions import TOKENS, VALUES, _at, _is_kept, _paths
 from tests.helpers.command_line import call
 from tests.helpers.paths import REPOSITORY
@@ -163,13 +163,9 @@ def _mutated(
     elif kind == "text":
         return _damaged(random_, text), None
     elif kind == "token":
-        place = random_.randrange(len(text))
-        text = text[:place] + random_.choice(TOKENS) + text[place:]
+        text = with_token(random_, text, TOKENS)
     elif kind == "line":
-        lines = text.splitlines()
-        first, second = random_.randrange(len(lines)), random_.randrange(len(lines))
-        lines[first], lines[second] = lines[second], lines[first]
-        text = "\n".join(lines)
+        text = with_lines_swapped(random_, text)
     elif kind == "twice":
         text += f"\ntitle: {random_.choice(('T', '5', '[]'))}\n"
     elif kind == "whole":

@@ -19,7 +19,7 @@ import yaml
 
 from starprompt.data.registry import DatasetSpec, load_dataset_spec
 from starprompt.data.stream import TaskStream
-from tests.faults._campaign import Trial, WrongError, main
+from tests.faults._campaign import Trial, WrongError, main, with_lines_swapped, with_token
 from tests.helpers.small_stream import prepared
 
 FOLDER = Path(__file__).parents[2] / "config" / "datasets"
@@ -113,13 +113,9 @@ def make(seed: int, number: int) -> Trial:
             out[random_.randrange(len(out))] = chr(random_.choice((0, 9, 10, 32, 45, 58, 91, 233)))
         text = "".join(out)
     elif kind == "token":
-        place = random_.randrange(len(text))
-        text = text[:place] + random_.choice(TOKENS) + text[place:]
+        text = with_token(random_, text, TOKENS)
     elif kind == "line":
-        lines = text.splitlines()
-        first, second = random_.randrange(len(lines)), random_.randrange(len(lines))
-        lines[first], lines[second] = lines[second], lines[first]
-        text = "\n".join(lines)
+        text = with_lines_swapped(random_, text)
     elif kind == "twice":
         text += f"\n{random_.choice(('tasks: 2', 'name: other', 'classes: 3', 'title: T'))}\n"
     file_name = name

@@ -1,30 +1,19 @@
 """`starprompt status` and `submit`: what they print."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from starprompt.cli import app
-from starprompt.config.experiment import Run
-from tests.helpers.begun_runs import CONFIG, begin, call
-from tests.helpers.paths import REPOSITORY
-from tests.helpers.whole_runs import write_whole_grid
+from tests.helpers.begun_runs import begin_grid, call
 
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(REPOSITORY / "config", tmp_path / "config")
-    (tmp_path / "config/small.yaml").write_text(yaml.safe_dump(CONFIG.model_dump(mode="json")))
     monkeypatch.chdir(tmp_path)
-    write_whole_grid(CONFIG, [Run("digits", "finetune", 1)], tmp_path)
-    begin(2, task=1, epoch=3)
-    log = Path("results/logs/small/train/digits/finetune/seed3.log")
-    log.parent.mkdir(parents=True)
-    log.write_text("error: <script>alert(1)</script> & more\n")
+    begin_grid(tmp_path)
 
 
 def test_json_has_every_run() -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
 from rich.console import Console
 
 from starprompt.config.experiment import Run, load_config
@@ -19,21 +18,14 @@ from starprompt.grid import status, status_views
 from starprompt.grid.status import Known, RunStatus, experiment_status
 from starprompt.grid.status_views import TimeLeft, duration, panel, progress
 from starprompt.record.run_files import PROGRESS, RECORD
-from tests.helpers.begun_runs import CONFIG, begin, call
-from tests.helpers.paths import REPOSITORY
+from tests.helpers.begun_runs import CONFIG, begin_grid, call
 from tests.helpers.whole_runs import write_whole_grid
 
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(REPOSITORY / "config", tmp_path / "config")
-    (tmp_path / "config/small.yaml").write_text(yaml.safe_dump(CONFIG.model_dump(mode="json")))
     monkeypatch.chdir(tmp_path)
-    write_whole_grid(CONFIG, [Run("digits", "finetune", 1)], tmp_path)
-    begin(2, task=1, epoch=3)
-    log = Path("results/logs/small/train/digits/finetune/seed3.log")
-    log.parent.mkdir(parents=True)
-    log.write_text("error: <script>alert(1)</script> & more\n")
+    begin_grid(tmp_path)
 
 
 def of(seed: int) -> RunStatus:

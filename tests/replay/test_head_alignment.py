@@ -80,9 +80,8 @@ def test_a_cosine_head_ends_nearer_to_the_classes_means_and_its_start_is_left_al
     assert torch.equal(align_cosine_head(start, gaussians, epochs=0, **options), before)
 
 
-def test_rates_of_a_cosine_heads_alignment_fall_for_five_epochs_and_rise_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def rates_of_sgd(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A list that takes the learning rate of every step of SGD from here on."""
     rates: list[float] = []
     real = torch.optim.SGD.step
 
@@ -91,6 +90,13 @@ def test_rates_of_a_cosine_heads_alignment_fall_for_five_epochs_and_rise_again(
         return real(self)
 
     monkeypatch.setattr(torch.optim.SGD, "step", step)
+    return rates
+
+
+def test_rates_of_a_cosine_heads_alignment_fall_for_five_epochs_and_rise_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rates = rates_of_sgd(monkeypatch)
     gaussians = ClassGaussians(torch.eye(2), torch.zeros(2, 2, 2))
     align_cosine_head(
         torch.eye(2), gaussians, samples=4, epochs=7, scale=1.0, lr=1.0, momentum=0, weight_decay=0
@@ -105,14 +111,7 @@ def test_rates_of_a_cosine_heads_alignment_fall_for_five_epochs_and_rise_again(
 def test_epochs_anneal_along_half_a_cosine_with_plain_cross_entropy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    rates: list[float] = []
-    real = torch.optim.SGD.step
-
-    def step(self: torch.optim.SGD, *args: object) -> object:
-        rates.append(self.param_groups[0]["lr"])
-        return real(self)
-
-    monkeypatch.setattr(torch.optim.SGD, "step", step)
+    rates = rates_of_sgd(monkeypatch)
     head, other, batch = _head(), _head(), _batch()
     F.cross_entropy(other(batch[0])[:, :2], batch[1]).backward()
     align_by_epochs(head, lambda: [batch], epochs=4, lr=0.1, seen=2)
