@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from starprompt.budget.model import GIGA, TERA, default_rate, expected
-from starprompt.budget.report import aligned, count, csv_of
+from starprompt.budget.report import aligned, count, csv_of, searched_methods
 from starprompt.config.experiment import Config, Run
 from starprompt.config.methods import with_keys
 from starprompt.errors import UserError
@@ -53,10 +53,10 @@ def measured(config: Config, folder: Path = Path()) -> list[Measured]:
 
     Raises :class:`UserError` where no run has finished, or a record can't be read.
     """
-    names = with_keys(config.methods)
+    own, searched = with_keys(config.methods), searched_methods(config)
     cells: dict[tuple[str, str], list[RunRecord]] = {}
     for dataset in config.datasets:
-        for method in names:
+        for method in [*own, *searched.get(dataset, ())]:
             paths = [
                 folder / config.run_folder(Run(dataset, method, seed)) / RECORD
                 for seed in config.seeds

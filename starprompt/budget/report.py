@@ -80,11 +80,13 @@ def forecast(
     rate: float | None = None,
 ) -> Forecast:
     """The jobs of ``config``: embedding each data set once, every method and the methods of the
-    keys for every seed; of some data sets and methods only where they are named.
+    keys for every seed, and with ``values: both`` the runs of searched values; of some data sets
+    and methods only where they are named.
 
     Raises :class:`UserError` as :func:`starprompt.budget.model.expected`.
     """
     specs = [load_method(name) for name in with_keys(methods or config.methods)]
+    searched = searched_methods(config)
     lines = []
     chosen = list(datasets or config.datasets)
     for dataset in chosen:
@@ -92,12 +94,27 @@ def forecast(
             lines.append(Line(embedding(config, dataset, rate), 1))
         runs = len(config.seeds)
         lines += [Line(expected(config, dataset, spec, rate), runs) for spec in specs]
+        lines += [
+            Line(expected(config, dataset, load_method(method), rate), runs)
+            for method in searched.get(dataset, ())
+            if not methods
+        ]
     return Forecast(
         config,
         rate or default_rate(config),
         tuple(lines),
         {dataset: prepared_bytes(dataset) for dataset in chosen},
     )
+
+
+def searched_methods(config: Config) -> dict[str, list[str]]:
+    """By data set, the variants METHOD-searched of which ``config`` has runs."""
+    found: dict[str, list[str]] = {}
+    for run in config.searched_runs():
+        names = found.setdefault(run.dataset, [])
+        if run.method not in names:
+            names.append(run.method)
+    return found
 
 
 def as_csv(found: Forecast) -> str:

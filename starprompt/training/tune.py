@@ -41,7 +41,8 @@ def search(
 
     spec = load_method(method)
     _refuse(config, spec, budget)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # A failed trial is an error of ours in one sentence; Optuna would print its traceback first.
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     folder = RESULTS / "search" / dataset / method
     keys_folder = _keys(config, spec, dataset, tasks)
     rows: list[dict[str, Any]] = []

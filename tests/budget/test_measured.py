@@ -85,3 +85,14 @@ def test_a_forecast_stands_beside_what_finished_runs_counted(tmp_path: Path) -> 
 def test_without_a_finished_run_there_is_nothing_to_compare(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No run of demo has finished"):
         measured.measured(DEMO, tmp_path)
+
+
+def test_runs_of_searched_values_stand_beside_their_forecast_too(tmp_path: Path) -> None:
+    config = load_config(Path("config/demo-baselines.yaml"))
+    run = Run("digits", "linear-probe-searched", 1993)
+    assert run in list(config.searched_runs())
+    folder = tmp_path / config.run_folder(run)
+    folder.mkdir(parents=True)
+    times = [TaskTimes(train=2.0, end=1.0, evaluate=0.5, steps=10, step_operations=1e9)] * 5
+    write_record(folder / "record.json", fake_record(run.method, times))
+    assert [row.method for row in measured.measured(config, tmp_path)] == [run.method]

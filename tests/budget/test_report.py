@@ -27,3 +27,19 @@ def test_an_experiment_is_the_sum_of_its_runs_with_keys_and_features_once() -> N
         "joint-starprompt",
         "starprompt-first-stage-joint",
     ]
+
+
+def test_runs_of_searched_values_are_counted() -> None:
+    baselines = load_config(Path("config/demo-baselines.yaml"))
+    searched = list(baselines.searched_runs())
+    assert searched
+    found = report.forecast(baselines)
+    assert {
+        (line.cost.dataset, line.cost.method): line.runs
+        for line in found.lines
+        if line.cost.method.endswith("-searched")
+    } == dict.fromkeys(((run.dataset, run.method) for run in searched), len(baselines.seeds))
+    own = report.forecast(baselines.model_copy(update={"values": "own"}))
+    assert found.totals()["runs"] - own.totals()["runs"] == len(searched)
+    one = report.forecast(baselines, methods=["l2p"])
+    assert "l2p-searched" not in [line.cost.method for line in one.lines]

@@ -224,6 +224,18 @@ def test_a_search_without_a_success_says_why(
         search.search(config, "lwf", "digits", budget=2)
 
 
+def test_a_mistake_in_a_trial_ends_the_search_without_a_traceback_on_the_screen(
+    config: Config, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def unprepared(*_: Any, **__: Any) -> None:
+        raise UserError("the data set is not prepared")
+
+    monkeypatch.setattr(experiment, "run", unprepared)
+    with pytest.raises(UserError, match="the data set is not prepared"):
+        search.search(config, "lwf", "digits", budget=2)
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("joint", [False, True])
 def test_a_stream_of_the_first_tasks_holds_no_image_of_the_others(joint: bool) -> None:
     whole = small_stream()
