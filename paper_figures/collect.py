@@ -10,6 +10,7 @@ import pandas as pd
 from paper_figures.plan import Plan
 from starprompt.analysis.runs import ACCURACY_COLUMNS, accuracy_rows, run_row
 from starprompt.errors import UserError
+from starprompt.record.configuration import fixed_order
 from starprompt.record.origins import origin_of
 from starprompt.record.record import RunRecord, StreamRecord, read_record
 from starprompt.record.run_files import RECORD, RunKey
@@ -113,8 +114,9 @@ def collect(plan: Plan, states: Mapping[Key, str] | None = None) -> Results:
 
     states  why runs without a record have none; "not run" where it says nothing
 
-    Raises :class:`UserError` when no run has finished, for a damaged record, and for two runs of
-    one data set and seed that did not see the same stream.
+    Raises :class:`UserError` when no run has finished, for a damaged record, for two runs of one
+    data set and seed that did not see the same stream, and where some runs have a fixed class order
+    and others that of their seed.
     """
     records = {}
     missing: dict[Key, str] = {}
@@ -133,6 +135,13 @@ def collect(plan: Plan, states: Mapping[Key, str] | None = None) -> Results:
     if not records:
         raise UserError(_none_there(plan, list(missing)))
     _refuse_unlike_streams(records)
+    try:
+        fixed_order(records.values())
+    except ValueError as error:
+        raise UserError(
+            f"The runs of {plan.name!r} under {plan.runs} cannot stand in one table: {error}; "
+            "remove the older ones and run them again."
+        ) from error
     rows = [
         {**dict(zip(KEYS, key, strict=True)), **run_row(record)} for key, record in records.items()
     ]

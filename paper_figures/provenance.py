@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from paper_figures.collect import Results
@@ -54,11 +55,19 @@ def provenance(results: Results, depends: Mapping[str, str]) -> Provenance:
 
 def records_digest(results: Results) -> str:
     """Hex SHA-256 of all records that ``results`` is made from."""
-    digests = {
-        "/".join(map(str, key)): sha256_file(results.plan.run_folder(*key) / RECORD)
-        for key in results.records
+    return digest_of_files(record_files(results))
+
+
+def record_files(results: Results) -> dict[str, Path]:
+    """The records that ``results`` is made from, by data set, method and seed."""
+    return {
+        "/".join(map(str, key)): results.plan.run_folder(*key) / RECORD for key in results.records
     }
-    return digest_of(digests)
+
+
+def digest_of_files(files: Mapping[str, Path]) -> str:
+    """Hex SHA-256 of the contents of named files."""
+    return digest_of({name: sha256_file(path) for name, path in files.items()})
 
 
 def stamped(page: str, made_from: Provenance) -> str:

@@ -104,6 +104,30 @@ def demo_command(
     sys.exit(status)
 
 
+@app.command("noise", rich_help_panel="Train")
+def noise_command(
+    config: ConfigOption = DEFAULT_CONFIG,
+    repeats: Annotated[int, typer.Option(min=1, help="Perturbed runs of each run.")] = 2,
+    dataset: Annotated[list[str] | None, typer.Option(help="Only this data set.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Only this method.")] = None,
+    threads: ThreadsOption = None,
+    gpu: GpuOption = None,
+) -> None:
+    """Repeat runs with other rounding: each method's spread, beside that over seeds.
+
+    Example: starprompt noise --method starprompt-first-stage --repeats 3
+    """
+    experiment = loaded(config, threads, gpu)
+    settle(experiment, f"noise of {experiment.name}")
+    from starprompt.reporting.noise import stamp_noise
+    from starprompt.training.noise import measure_noise
+
+    table = measure_noise(experiment, repeats, dataset or (), method or ())
+    typer.echo(table.to_string(index=False, float_format="%.3f"))
+    for path in stamp_noise(experiment):
+        typer.echo(f"wrote {path}")
+
+
 @app.command("variance", rich_help_panel="Train")
 def variance_command(
     config: ConfigOption = DEFAULT_CONFIG,

@@ -8,7 +8,7 @@ from paper_figures.collect import Results
 from paper_figures.tables.escape import escape_csv
 from starprompt.analysis.runs import run_row
 from starprompt.files import sha256_file, write_text
-from starprompt.record.configuration import configuration_digest
+from starprompt.record.configuration import class_order_seed, configuration_digest, fixed_order
 from starprompt.record.run_files import RECORD
 
 RUNS = "runs.csv"
@@ -20,10 +20,12 @@ def runs_frame(results: Results) -> pd.DataFrame:
     """One row a run: what it is of, whose, its metrics and costs, and what it ran on.
 
     Metrics and costs have the columns of :mod:`starprompt.analysis.runs`, in percent and seconds.
+    ``order_seed`` gave the class order: the run's own seed, unless the experiment fixes another.
     ``configuration`` is equal for runs that differ in their seed alone; ``method_source`` is empty
     where the record names none; ``record`` is the SHA-256 of ``record.json``.
     """
     titles = {method.name: method.title for method in results.plan.methods}
+    order = fixed_order(results.records.values())
     rows = []
     for (dataset, method, seed), record in results.records.items():
         stream = record.stream
@@ -34,13 +36,14 @@ def runs_frame(results: Results) -> pd.DataFrame:
                 "method": method,
                 "title": titles[method],
                 "seed": seed,
+                "order_seed": class_order_seed(record),
                 "origin": results.origins.get((dataset, method, seed), HERE),
                 "tasks": len(stream.test_counts),
                 "classes": len(stream.class_names),
                 "train_images": sum(stream.train_counts),
                 "test_images": sum(stream.test_counts),
                 **run_row(record),
-                "configuration": configuration_digest(record),
+                "configuration": configuration_digest(record, order),
                 "method_source": record.method_source,
                 "fingerprint": record.fingerprint,
                 "data": stream.data_digest,

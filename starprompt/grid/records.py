@@ -21,7 +21,7 @@ from starprompt.files import atomic_path, require_name, sha256_file, write_troub
 from starprompt.grid.jobs import Grid
 from starprompt.machine.run_lock import LOCK, owner
 from starprompt.record.archive import pack, same_run, unpack
-from starprompt.record.configuration import configuration, differences
+from starprompt.record.configuration import configuration, differences, fixed_order
 from starprompt.record.origins import IMPORTED, imported_runs, write_origin
 from starprompt.record.record import RunRecord, read_record
 from starprompt.record.run_files import CHECKPOINT, LARGE_FILES, RECORD, RunKey
@@ -153,6 +153,7 @@ def unlike(grid: Grid, record: RunRecord) -> str | None:
             "deterministic": config.deterministic,
             "validation": None,
             "perturbation": None,
+            **config.ordering(record.stream.seed),
         },
     }
     named = {
@@ -194,7 +195,8 @@ def unlike_ones(
         beside = streams.get((stream.dataset, stream.seed), record)
         why = unlike(grid, record) if folder in incoming else None
         if folder in incoming and why is None:
-            parts = differences(configuration(record), configuration(other))
+            order = _shared_order(record, other)
+            parts = differences(configuration(record, order), configuration(other, order))
             for name, (theirs, ours) in parts.items():
                 why = f"{name} is {theirs!r:.100}, not {ours!r:.100} as under another seed"
             for part in ("data_digest", "class_order", "task_of_class", "test_counts"):
@@ -206,6 +208,14 @@ def unlike_ones(
         cells.setdefault((stream.dataset, record.method.name), record)
         streams.setdefault((stream.dataset, stream.seed), record)
     return found
+
+
+def _shared_order(one: RunRecord, other: RunRecord) -> int | None:
+    """The class order that both were given; None where each has its own, or they differ."""
+    try:
+        return fixed_order([one, other])
+    except ValueError:
+        return None
 
 
 def borrowed(

@@ -1,7 +1,8 @@
 """What tables, figures and pages are made from, and the commands that make a file again."""
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,38 +11,45 @@ from starprompt.config.experiment import RESULTS, Config, load_config
 from starprompt.errors import UserError, unknown_name
 from starprompt.files import digest_of
 from starprompt.machine.environment import git_revision
+from starprompt.reporting.spread import RUNS, measured_records, measuring_commands
 
 if TYPE_CHECKING:
     from paper_figures.collect import Results
+    from paper_figures.stamps import Stamp
 
-#: by command, the target of the workflow that calls it
-TARGETS = {
+#: by command, the target of the workflow that calls it; None for those that no rule calls
+TARGETS: dict[str, str | None] = {
     "tables": "tables",
     "figures": "figures",
     "compare": "compare",
     "report": "report_page",
     "analyse": "ablations",
     "ablations": "ablations",
+    **dict.fromkeys(RUNS),
 }
 
 
 def with_provenance(
-    command: str, config: Config, found: "Results", write: Callable[[], list[Path]]
+    command: str,
+    config: Config,
+    found: "Results | Mapping[str, Path]",
+    write: Callable[[], list[Path]],
 ) -> list[Path]:
     """Call ``write``, whose files say what they were made from; return what it returns.
 
     command  of ``starprompt`` that is at work
-    found    the runs that the files are made from
+    found    the runs that the files are made from, or their records by name
     """
-    from paper_figures.provenance import records_digest
+    from paper_figures.provenance import digest_of_files, record_files
     from paper_figures.stamps import Stamp, stamping, write_side_files
 
+    files = found if isinstance(found, Mapping) else record_files(found)
     stamp = Stamp(
         command=command,
         experiment=config.name,
         configuration=configuration_digest(config),
-        records=records_digest(found),
-        runs=len(found.records),
+        records=digest_of_files(files),
+        runs=len(files),
         revision=git_revision(),
         starprompt=_version(),
     )
@@ -85,11 +93,20 @@ def reproduce(path: Path, results: Path = RESULTS) -> list[str]:
         )
     file = shlex.quote(str(source))
     target = TARGETS[stamp.command]
-    lines += [
-        f"python -m starprompt.grid.snakemake {target} --cores all --configfile {file}",
-        f"# or, from the records that are here ({_records_here(source, stamp.records)}):",
-        f"starprompt records verify --experiment {stamp.experiment}",
-    ]
+    if target is not None:
+        lines.append(
+            f"python -m starprompt.grid.snakemake {target} --cores all --configfile {file}"
+        )
+        lines.append(
+            f"# or, from the records that are here ({_records_here(source, stamp, results)}):"
+        )
+        lines.append(f"starprompt records verify --experiment {stamp.experiment}")
+    elif source.is_file():
+        lines.append(
+            "# finished runs are read and not trained again; the records that are here are "
+            f"{_records_here(source, stamp, results)}"
+        )
+        return lines + measuring_commands(load_config(source), source, stamp.command, results)
     if stamp.command == "analyse":
         datasets = load_config(source).datasets if source.is_file() else []
         lines += [f"starprompt analyse --config {file} --dataset {name}" for name in datasets]
@@ -111,17 +128,22 @@ def _experiment_file(name: str, digest: str, results: Path) -> tuple[Path, bool]
     return next((file for file in candidates[:2] if file.is_file()), candidates[1]), False
 
 
-def _records_here(source: Path, digest: str) -> str:
-    from paper_figures.provenance import records_digest
+def _records_here(source: Path, stamp: "Stamp", results: Path) -> str:
+    from paper_figures.provenance import digest_of_files, record_files
     from starprompt.reporting.ablations import analysed_runs
     from starprompt.reporting.plan import finished_runs
 
-    for found in (finished_runs, analysed_runs):
-        try:
-            if records_digest(found(load_config(source))) == digest:
-                return "those that it was made from"
-        except UserError:
-            continue
+    def found(config: Config) -> Iterator[Mapping[str, Path]]:
+        if stamp.command in RUNS:
+            yield measured_records(config, stamp.command, results)
+            return
+        for collect in (finished_runs, analysed_runs):
+            with suppress(UserError):
+                yield record_files(collect(config))
+
+    with suppress(UserError):
+        if any(digest_of_files(f) == stamp.records for f in found(load_config(source))):
+            return "those that it was made from"
     return "not those that it was made from"
 
 

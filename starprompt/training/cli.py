@@ -1,4 +1,4 @@
-"""Commands that train: `starprompt check`, `embed`, `run`, `noise`, `tune`."""
+"""Commands that train: `starprompt check`, `embed`, `run`, `tune`."""
 
 import os
 from pathlib import Path
@@ -113,28 +113,6 @@ def run_command(
         tasks = record.extra.get("signatures", {}).get("tasks", [])
         for line in shown(tasks, experiment.signatures):
             typer.echo(f"  shows a failure mode: {line}")
-
-
-@app.command("noise", rich_help_panel="Train")
-def noise_command(
-    config: ConfigOption = DEFAULT_CONFIG,
-    repeats: Annotated[int, typer.Option(min=1, help="Perturbed runs of each run.")] = 2,
-    dataset: Annotated[list[str] | None, typer.Option(help="Only this data set.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="Only this method.")] = None,
-    threads: ThreadsOption = None,
-    gpu: GpuOption = None,
-) -> None:
-    """Repeat runs with other rounding: each method's spread, beside that over seeds.
-
-    Example: starprompt noise --method starprompt-first-stage --repeats 3
-    """
-    experiment = loaded(config, threads, gpu)
-    settle(experiment, f"noise of {experiment.name}")
-    from starprompt.training.noise import measure_noise
-
-    table = measure_noise(experiment, repeats, dataset or (), method or ())
-    typer.echo(table.to_string(index=False, float_format="%.3f"))
-    typer.echo(f"wrote results/{experiment.name}/noise.csv, for the tables to show")
 
 
 @app.command("tune", rich_help_panel="Train")

@@ -16,6 +16,7 @@ import pandas as pd
 
 from starprompt.config.experiment import RESULTS, Config, Run, noise_file
 from starprompt.config.methods import load_method
+from starprompt.config.spread import NOISE_RUN_COLUMNS, noise_runs_file, repeated_folder
 from starprompt.errors import UserError, unknown_name
 from starprompt.files import atomic_path
 from starprompt.record.record import RunRecord
@@ -23,7 +24,7 @@ from starprompt.training.perturbation import Perturbation
 from starprompt.training.run import run
 
 logger = logging.getLogger(__name__)
-KEYS = ("dataset", "method", "seed", "perturbation")
+KEYS = NOISE_RUN_COLUMNS[:-1]
 
 
 def measure_noise(
@@ -61,9 +62,10 @@ def measure_noise(
             accuracy = record.metrics.final_average_accuracy
             rows.append((*cell, number, accuracy))
             logger.info("%s on %s, seed %d, perturbation %d: %.2f%%", *_shown(cell), *rows[-1][3:])
-    runs = _with_earlier(pd.DataFrame(rows, columns=[*KEYS, "accuracy"]), _runs_file(config))
+    path_of_runs = noise_runs_file(config.name, RESULTS)
+    runs = _with_earlier(pd.DataFrame(rows, columns=list(NOISE_RUN_COLUMNS)), path_of_runs)
     table = summarise(runs)
-    for frame, path in ((runs, _runs_file(config)), (table, noise_file(config.name))):
+    for frame, path in ((runs, path_of_runs), (table, noise_file(config.name, RESULTS))):
         with atomic_path(path) as part:
             frame.to_csv(part, index=False)
     return table
@@ -71,10 +73,6 @@ def measure_noise(
 
 def _shown(cell: Run) -> tuple[str, str, int]:
     return cell.method, cell.dataset, cell.seed
-
-
-def _runs_file(config: Config) -> Path:
-    return noise_file(config.name).with_name("noise-runs.csv")
 
 
 def _repeated(config: Config, cell: Run, repeats: int) -> Iterator[tuple[int, RunRecord]]:
@@ -85,7 +83,7 @@ def _repeated(config: Config, cell: Run, repeats: int) -> Iterator[tuple[int, Ru
         record = run(config, stage)
     yield 0, record
     for number in range(1, repeats + 1):
-        folders = {stage: _folder(config, stage, number) for stage in stages}
+        folders = {stage: repeated_folder(config, stage, number, RESULTS) for stage in stages}
         for stage in stages:
             record = run(
                 config,
@@ -95,11 +93,6 @@ def _repeated(config: Config, cell: Run, repeats: int) -> Iterator[tuple[int, Ru
                 perturbation=Perturbation(number, RESULTS / "noise" / config.name / cell.dataset),
             )
         yield number, record
-
-
-def _folder(config: Config, cell: Run, number: int) -> Path:
-    own = RESULTS / "noise" / config.name / cell.dataset / cell.method
-    return own / f"seed{cell.seed}-{number}"
 
 
 def _with_earlier(runs: pd.DataFrame, path: Path) -> pd.DataFrame:

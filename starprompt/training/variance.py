@@ -10,13 +10,13 @@ perturbations of one unit in the last place. Two files stand beside the experime
 
 import logging
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pandas as pd
 
 from starprompt.analysis.variance import RUN_COLUMNS, variance_table
 from starprompt.config.experiment import RESULTS, Config, Run
 from starprompt.config.methods import load_method
+from starprompt.config.spread import crossed_folder, variance_file, variance_runs_file
 from starprompt.errors import UserError, unknown_name
 from starprompt.files import atomic_path
 from starprompt.training.perturbation import Perturbation
@@ -65,9 +65,11 @@ def measure_variance(
                         )  # fmt: skip
     runs = pd.DataFrame(rows, columns=list(RUN_COLUMNS))
     table = variance_table(runs, chosen[0])
-    folder = RESULTS / config.name
-    for frame, name in ((runs, "variance-runs.csv"), (table, "variance.csv")):
-        with atomic_path(folder / name) as part:
+    for frame, path in (
+        (runs, variance_runs_file(config.name, RESULTS)),
+        (table, variance_file(config.name, RESULTS)),
+    ):
+        with atomic_path(path) as part:
             frame.to_csv(part, index=False, float_format="%.10g")
     return table
 
@@ -81,7 +83,7 @@ def _repeated(config: Config, cell: Run, order: int, repeats: int) -> Iterator[t
     keys = load_method(cell.method).keys
     stages = [cell] if keys is None else [cell._replace(method=keys), cell]
     for number in range(repeats):
-        folders = [_folder(config, stage, order, number) for stage in stages]
+        folders = [crossed_folder(config, stage, order, number, RESULTS) for stage in stages]
         perturbation = (
             Perturbation(number, RESULTS / "noise" / config.name / cell.dataset) if number else None
         )
@@ -94,10 +96,3 @@ def _repeated(config: Config, cell: Run, order: int, repeats: int) -> Iterator[t
                 perturbation=perturbation,
             )
         yield number, record.metrics.final_average_accuracy
-
-
-def _folder(config: Config, cell: Run, order: int, number: int) -> Path:
-    if order == cell.seed and not number:
-        return config.run_folder(cell)
-    own = RESULTS / "variance" / config.name / cell.dataset / cell.method
-    return own / f"order{order}-seed{cell.seed}-{number}"

@@ -157,6 +157,28 @@ def test_settings_are_part_of_a_configuration(tmp_path: Path, setting: str, valu
     assert f"settings.{setting}" in str(records.unlike(Grid(GRID), record))
 
 
+def test_a_fixed_class_order_is_part_of_a_configuration(tmp_path: Path) -> None:
+    runs = [Run("digits", "finetune", seed) for seed in (1993, 1996)]
+    folders = [tmp_path / f"seed{run.seed}" for run in runs]
+    found = dict(
+        zip(
+            folders,
+            [write_whole_run(GRID, run, f / "run") for run, f in zip(runs, folders, strict=True)],
+            strict=True,
+        )
+    )
+    record = found[folders[1]]
+    record.extra["order_seed"] = 1993
+    assert "settings.order_seed is 1993" in str(records.unlike(Grid(GRID), record))
+    fixed = Grid(GRID.model_copy(update={"order_seed": 1993}))
+    assert records.unlike_ones(fixed, found, set(folders)) == {}
+    record.extra["order_seed"] = 7
+    assert (
+        "settings.order_seed is 7, not 1993"
+        in records.unlike_ones(fixed, found, set(folders))[folders[1]]
+    )
+
+
 def test_keys_must_be_those_of_the_first_stage_that_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

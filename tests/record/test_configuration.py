@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from starprompt.record.configuration import (
+    class_order_seed,
     configuration,
     configuration_digest,
     differences,
+    fixed_order,
     flattened,
 )
 from starprompt.record.record import RunRecord
@@ -60,3 +62,21 @@ def test_differences_name_what_differs_and_none_where_one_lacks_it() -> None:
     one, other = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 9}, "e": 4}
     assert differences(one, other) == {"a.c": (2, 9), "d": (3, None), "e": (None, 4)}
     assert differences(one, one) == {}
+
+
+def test_the_class_order_is_of_the_own_seed_or_of_one_that_all_runs_share() -> None:
+    own = [_record(1993), _record(1996)]
+    fixed = [_record(1993), _record(1996, extra={"order_seed": 1993})]
+    assert [class_order_seed(record) for record in own + fixed] == [1993, 1996, 1993, 1993]
+    assert fixed_order(own) is None and fixed_order([]) is None
+    assert fixed_order(fixed) == 1993
+    with pytest.raises(ValueError, match="under seed 1996 is that of seed 7"):
+        fixed_order([_record(1993), _record(1996, extra={"order_seed": 7})])
+
+
+def test_a_fixed_class_order_is_part_of_the_configuration_and_equal_over_seeds() -> None:
+    plain, fixed = _record(1996), _record(1996, extra={"order_seed": 1993})
+    assert configuration_digest(plain) != configuration_digest(fixed)
+    assert "order_seed" not in configuration(plain)["settings"]
+    shared = fixed_order([_record(1993), fixed])
+    assert configuration_digest(_record(1993), shared) == configuration_digest(fixed, shared)

@@ -18,7 +18,7 @@ def test_the_page_holds_table_and_sentences_and_escapes_the_title(tmp_path: Path
     names = {"method-0": "finetune", "method-1": "ncm", "set-0": "digits"}
     (tmp_path / "small").mkdir()
     components().replace(names).to_csv(tmp_path / "small" / "variance.csv", index=False)
-    *forms, page = make_variance(CONFIG, tmp_path)
+    _, *forms, page = make_variance(CONFIG, tmp_path)
     assert page == tmp_path / "small" / PAGE
     assert {path.parent for path in forms} == {tmp_path / "small" / "tables"}
     text = page.read_text()

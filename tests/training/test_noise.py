@@ -42,7 +42,6 @@ def trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Any, 
 
     monkeypatch.setattr(noise, "run", run)
     monkeypatch.setattr(noise, "RESULTS", tmp_path)
-    monkeypatch.setattr(noise, "noise_file", lambda name: tmp_path / name / "noise.csv")
     return asked
 
 

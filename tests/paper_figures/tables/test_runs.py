@@ -26,7 +26,11 @@ def plan(tmp_path: Path) -> Plan:
 
 
 def edit(plan: Plan, seed: int, change: Callable[[RunRecord], object], method: str = "method-1"):
-    folder = plan.run_folder("set-0", method, seed)
+    return edit_run(plan, ("set-0", method, seed), change)
+
+
+def edit_run(plan: Plan, key: tuple[str, str, int], change: Callable[[RunRecord], object]) -> Path:
+    folder = plan.run_folder(*key)
     record = read_record(folder / RECORD)
     change(record)
     write_record(folder / RECORD, record)
@@ -56,6 +60,27 @@ def test_a_configuration_is_equal_over_seeds_alone(plan: Plan, tmp_path: Path) -
     counts = found.groupby(["dataset", "method"])["configuration"].nunique()
     assert counts["set-0", "method-1"] == 2
     assert (counts.drop(("set-0", "method-1")) == 1).all()
+
+
+def test_runs_of_one_class_order_have_its_seed_and_one_configuration(
+    plan: Plan, tmp_path: Path
+) -> None:
+    assert (found := frame(collect(plan), tmp_path))["order_seed"].equals(found["seed"])
+    for key in collect(plan).records:
+        if key[2] != 1993:
+            edit_run(plan, key, lambda record: record.extra.update(order_seed=1993))
+    found = frame(collect(plan), tmp_path)
+    assert (found["order_seed"] == 1993).all()
+    assert (found.groupby(["dataset", "method"])["configuration"].nunique() == 1).all()
+
+
+def test_runs_of_a_fixed_class_order_and_of_their_own_share_no_table(plan: Plan) -> None:
+    for method in plan.methods:
+        for dataset in plan.datasets:
+            key = (dataset.name, method.name, 1997)
+            edit_run(plan, key, lambda record: record.extra.update(order_seed=7))
+    with pytest.raises(UserError, match="under seed 1997 is that of seed 7"):
+        collect(plan)
 
 
 def test_no_text_of_a_record_becomes_a_formula(plan: Plan, tmp_path: Path) -> None:
