@@ -94,7 +94,9 @@ def choices_by_method(results: Results, dataset: str) -> list[tuple[MethodRow, C
         found = []
         for method in results.plan.methods:
             runs = [
-                _choices(results.plan.run_folder(dataset, method.name, seed) / SELECTION, record)
+                choices_of_run(
+                    results.plan.run_folder(dataset, method.name, seed) / SELECTION, record
+                )
                 for seed, record in results.of(dataset, method.name).items()
             ]
             choosing = [run for run in runs if run is not None]
@@ -104,8 +106,13 @@ def choices_by_method(results: Results, dataset: str) -> list[tuple[MethodRow, C
     return results.measured[dataset]
 
 
-def _choices(path: Path, record: RunRecord) -> Choices | None:
-    """Of one run; None where it chooses nothing. Raises as ``read_choices`` does."""
+def choices_of_run(path: Path, record: RunRecord) -> Choices | None:
+    """What one run chose; None where it chooses nothing.
+
+    path  the run's ``selection.parquet``
+
+    Raises :class:`UserError` when the file is missing or damaged.
+    """
     chosen = read_choices(path, record)
     if chosen.empty:
         return None

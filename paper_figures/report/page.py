@@ -16,8 +16,10 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from paper_figures.collect import Results
+from paper_figures.figures.selection import choices_of_run
 from paper_figures.provenance import Provenance
 from paper_figures.report.curves import curves_svg
+from paper_figures.report.data_sheet import DataSheet
 from paper_figures.stamps import stamped
 from paper_figures.tables.forms import all_notes, to_html
 from paper_figures.tables.paper import accuracy_table
@@ -25,6 +27,7 @@ from paper_figures.tables.table import NOTHING, Table, number
 from starprompt.config.thresholds import Thresholds, shown
 from starprompt.files import write_text
 from starprompt.record.record import RunRecord
+from starprompt.record.run_files import SELECTION
 
 FOLDER = Path(__file__).parent
 #: lines of a run's log that the page shows
@@ -53,12 +56,16 @@ def write_report(
     configuration: str,
     thresholds: Thresholds,
     logs: Path,
+    sheets: Sequence[DataSheet] = (),
 ) -> Path:
     """Write the page.
 
     configuration  the experiment as YAML
     thresholds     from where on a run shows a failure mode
     logs           holds ``<data set>/<method>/seed*.log``
+    sheets         what is shown of the data sets
+
+    Raises :class:`UserError` for a run whose table of chosen prompts is missing or damaged.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = environment.from_string((FOLDER / "report.html.j2").read_text("utf-8"))
@@ -71,11 +78,13 @@ def write_report(
         sections=[
             ("accuracy", "Accuracy"),
             *((part.name, part.heading) for part in shown_parts),
+            *([("data", "Data")] if sheets else []),
             ("runs", "Runs"),
             ("configuration", "Configuration"),
         ],
         accuracy=_accuracy(results),
         parts=[_part(part) for part in shown_parts],
+        sheets=[_sheet(sheet) for sheet in sheets],
         runs=_runs(results, thresholds, logs),
         configuration=configuration,
         style=Markup((FOLDER / "report.css").read_text("utf-8")),
@@ -142,6 +151,23 @@ def _part(part: Part) -> dict[str, Any]:
     }
 
 
+def _sheet(sheet: DataSheet) -> dict[str, Any]:
+    return {
+        "title": sheet.title,
+        "said": sheet.said,
+        "tasks": [
+            {
+                "number": number,
+                "strips": [
+                    {"name": strip.name, "data": base64.b64encode(strip.jpeg).decode()}
+                    for strip in strips
+                ],
+            }
+            for number, strips in sheet.tasks
+        ],
+    }
+
+
 def _runs(results: Results, thresholds: Thresholds, logs: Path) -> list[dict[str, Any]]:
     groups = []
     for dataset in results.plan.datasets:
@@ -162,6 +188,7 @@ def _runs(results: Results, thresholds: Thresholds, logs: Path) -> list[dict[str
                             "seed": seed,
                             "log": _tail(logs / dataset.name / method.name, seed),
                             **_run(record, thresholds),
+                            "selection": _selection(results, record),
                         }
                         for seed, record in results.of(dataset.name, method.name).items()
                     ],
@@ -185,6 +212,18 @@ def _run(record: RunRecord, thresholds: Thresholds) -> dict[str, Any]:
         "failure_modes": shown(record.extra.get("signatures", {}).get("tasks", []), thresholds),
         "facts": _facts(record),
     }
+
+
+def _selection(results: Results, record: RunRecord) -> list[dict[str, Any]]:
+    """Rows of the matrix true task by task of the chosen prompt; none where nothing is chosen."""
+    key = (record.stream.dataset, record.method.name, record.stream.seed)
+    chosen = choices_of_run(results.plan.run_folder(*key) / SELECTION, record)
+    if chosen is None:
+        return []
+    return [
+        {"task": task, "cells": [_cell(None if value != value else value) for value in row]}
+        for task, row in enumerate(chosen.tasks.tolist(), start=1)
+    ]
 
 
 def _cell(value: float | None) -> dict[str, Any]:

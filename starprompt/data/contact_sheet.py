@@ -1,5 +1,6 @@
 """A contact sheet: some images of each class with the class's name, as one picture."""
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +28,35 @@ def contact_sheet(prepared: PreparedDataset, out: Path, *, per_class: int = 6) -
         left, top = label // rows * width, label % rows * height
         title = f"{label} {name}".encode("ascii", "replace").decode()
         draw.text((left + 2, top + 2), title[: per_class * CELL // 6], fill="black", font=font)
-        members = np.flatnonzero(prepared.train.labels == label)
-        picks = members[np.linspace(0, len(members) - 1, min(per_class, len(members))).astype(int)]
-        for i, row in enumerate(picks):
-            pixels = np.ascontiguousarray(prepared.train.images[row].transpose(1, 2, 0))
-            picture = Image.fromarray(pixels).resize((CELL, CELL), Image.Resampling.BICUBIC)
+        for i, picture in enumerate(_pictures(prepared, label, per_class, CELL)):
             sheet.paste(picture, (left + i * CELL, top + TEXT_HEIGHT))
     with atomic_path(out) as part:
         sheet.save(part, format="PNG")
     return out
+
+
+def strip(prepared: PreparedDataset, label: int, *, count: int, side: int) -> bytes:
+    """Up to ``count`` training images of one class side by side, ``side`` pixels each, as a JPEG.
+
+    label  in source order
+
+    Raises :class:`UserError` for stored images that are not those of the manifest.
+    """
+    pictures = _pictures(prepared, label, count, side)
+    row = Image.new("RGB", (max(1, len(pictures)) * side, side), "white")
+    for at, picture in enumerate(pictures):
+        row.paste(picture, (at * side, 0))
+    out = BytesIO()
+    row.save(out, format="JPEG", quality=85)
+    return out.getvalue()
+
+
+def _pictures(prepared: PreparedDataset, label: int, count: int, side: int) -> list[Image.Image]:
+    """Up to ``count`` training images of a class, evenly spread over its rows."""
+    members = np.flatnonzero(prepared.train.labels == label)
+    picks = members[np.linspace(0, len(members) - 1, min(count, len(members))).astype(int)]
+    found = []
+    for row in picks:
+        pixels = np.ascontiguousarray(prepared.train.images[row].transpose(1, 2, 0))
+        found.append(Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC))
+    return found

@@ -93,6 +93,20 @@ def _pixel_facts(source: Source) -> dict[str, Any]:
     return facts
 
 
+def data_digest(prepared: PreparedDataset, spec: DatasetSpec, validation: float | None) -> str:
+    """What all methods on a data set share: images, splits and the clean view.
+
+    validation  share of the training images that stands in for the test split
+    """
+    return digest_of(
+        {
+            "data": prepared.digest,
+            "validation": validation,
+            "test": [step.model_dump() for step in spec.test_transform],
+        }
+    )
+
+
 def prepared_folder(root: Path, name: str) -> Path:
     """Where the data set ``name`` lies once prepared."""
     return Path(root) / "prepared" / name

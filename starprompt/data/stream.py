@@ -19,7 +19,7 @@ from torch import Tensor
 from starprompt.data.batch import Batch, Normalisation, StreamInfo
 from starprompt.data.features import FEATURE_KINDS, Features
 from starprompt.data.registry import DatasetSpec
-from starprompt.data.store import SPLITS, PreparedDataset, Split, fingerprint
+from starprompt.data.store import SPLITS, PreparedDataset, Split, data_digest, fingerprint
 from starprompt.data.stored_images import read_rows
 from starprompt.data.transforms import TestView, TrainView, generator_for
 from starprompt.errors import UserError
@@ -276,13 +276,7 @@ class TaskStream(Sequence[Task]):
             templates=tuple(spec.templates),
         )
         #: what all methods on this data set share: images, splits and the clean view
-        self.data_digest = digest_of(
-            {
-                "data": prepared.digest,
-                "validation": validation,
-                "test": [step.model_dump() for step in spec.test_transform],
-            }
-        )
+        self.data_digest = data_digest(prepared, spec, validation)
         #: what this very stream is: order, tasks, augmentation and cached features too
         self.digest = digest_of(
             {

@@ -35,11 +35,11 @@ from starprompt.continual.seeding import seed_everything
 from starprompt.data.batch import Batch, Normalisation, StreamInfo
 from starprompt.data.decode import CorruptImageError, decode, to_stored
 from starprompt.data.registry import data_root, load_dataset_spec
-from starprompt.data.store import open_prepared, prepared_folder
+from starprompt.data.store import data_digest, open_prepared, prepared_folder
 from starprompt.data.transforms import TestView
 from starprompt.data.view_facts import ViewFacts
 from starprompt.errors import UserError, invalid_file, reason
-from starprompt.files import digest_of, sha256_file
+from starprompt.files import sha256_file
 from starprompt.precision import products
 from starprompt.record.record import RunRecord, checked_file, read_record
 from starprompt.record.run_files import CHECKPOINT, PREDICTIONS, RECORD, SELECTION
@@ -268,13 +268,8 @@ def view_facts(folder: Path, record: RunRecord) -> ViewFacts:
             raise invalid_file(f"{folder / RECORD} (extra.view)", error) from error
     dataset = record.stream.dataset
     spec = load_dataset_spec(dataset)
-    now = digest_of(
-        {
-            "data": open_prepared(prepared_folder(data_root(), dataset)).digest,
-            "validation": record.extra.get("validation"),
-            "test": [step.model_dump() for step in spec.test_transform],
-        }
-    )
+    prepared = open_prepared(prepared_folder(data_root(), dataset))
+    now = data_digest(prepared, spec, record.extra.get("validation"))
     if now != record.stream.data_digest:
         raise UserError(
             f"{folder} was trained on another view or other images of {dataset} than there are "

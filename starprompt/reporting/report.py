@@ -7,6 +7,7 @@ import yaml
 from starprompt.config.experiment import RESULTS, load_config
 from starprompt.reporting.ablations import depends, reach
 from starprompt.reporting.comparison import reference_of, statistics_of, statistics_tables
+from starprompt.reporting.data_sheets import data_sheets
 from starprompt.reporting.paper import make_figures
 from starprompt.reporting.plan import finished_runs
 from starprompt.reporting.reproduce import with_provenance
@@ -68,6 +69,10 @@ def make_report(config_path: Path, results: Path = RESULTS) -> Path:
         "report",
         config,
         found,
-        lambda: [write_report(found, page, made_from, parts, resolved, config.signatures, logs)],
+        lambda: [
+            write_report(
+                found, page, made_from, parts, resolved, config.signatures, logs, data_sheets(found)
+            )
+        ],
     )
     return page

@@ -1,12 +1,13 @@
 """The contact sheet: a cell for each class, in source order, down the columns."""
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from starprompt.data.contact_sheet import CELL, COLUMN_GAP, TEXT_HEIGHT, contact_sheet
+from starprompt.data.contact_sheet import CELL, COLUMN_GAP, TEXT_HEIGHT, contact_sheet, strip
 from starprompt.data.store import PreparedDataset, Split
 
 
@@ -57,3 +58,12 @@ def test_a_class_with_few_images_or_none_leaves_white(tmp_path, labels):
     shown = [_cell(sheet, (0, 0), i, 4) != [255, 255, 255] for i in range(4)]
     assert sum(shown) == len(labels)
     assert _cell(sheet, (0, 1), 0, 4) == [255, 255, 255]
+
+
+def test_a_strip_holds_a_classes_images_side_by_side() -> None:
+    prepared = _prepared([0, 1, 0, 0, 1], classes=2)
+    with Image.open(BytesIO(strip(prepared, 0, count=4, side=16))) as image:
+        assert image.format == "JPEG" and image.size == (48, 16)
+        pixels = np.asarray(image)[8, 8::16]
+    assert np.allclose(pixels[:, 0], [0, 2, 3], atol=3)
+    assert np.allclose(pixels[:, 1], 100, atol=3)

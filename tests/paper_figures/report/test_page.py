@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -11,18 +10,19 @@ from pathlib import Path
 import pytest
 
 from paper_figures.collect import Results
+from paper_figures.figures.selection import choices_of_run
 from paper_figures.provenance import provenance
+from paper_figures.report.data_sheet import DataSheet, Strip
 from paper_figures.report.page import Part, link, write_report
 from paper_figures.tables.paper import cost_table
 from starprompt.config.thresholds import Thresholds
+from starprompt.record.run_files import SELECTION
+from tests.helpers.chromium import CHROMIUM, FLAGS, browser
 from tests.helpers.hostile_results import HOSTILE, hostile_results
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+installed = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+#: what a file of that kind begins with; no picture
+JPEG = b"\xff\xd8\xff"
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,12 @@ def page(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     made_from = provenance(results, {})
     path = folder / "report.html"
+    sheets = [
+        DataSheet("Digits", "Shown are two.", [(1, [Strip(HOSTILE, JPEG), Strip("one", JPEG)])]),
+        DataSheet(HOSTILE, HOSTILE),
+    ]
     return write_report(
-        results, path, made_from, parts, f"title: {HOSTILE}", Thresholds(), folder / "logs"
+        results, path, made_from, parts, f"title: {HOSTILE}", Thresholds(), folder / "logs", sheets
     )
 
 
@@ -70,7 +74,8 @@ def test_nothing_from_data_is_markup_and_nothing_is_loaded(page: Path) -> None:
         assert tag not in {"link", "iframe", "object", "embed", "form"}
         for name in ("src", "href"):
             value = attributes.get(name) or "#"
-            assert value.startswith(("#", "data:image/png;base64,")), value
+            kinds = ("#", "data:image/png;base64,", "data:image/jpeg;base64,")
+            assert value.startswith(kinds), value
     text = page.read_text(encoding="utf-8")
     assert "default-src 'none'" in text and "&lt;/script&gt;" in text
     assert "url(" not in text and "@import" not in text
@@ -96,39 +101,29 @@ def test_runs_show_matrix_failure_modes_configuration_and_log(page: Path) -> Non
     assert svg is not None and "nan" not in svg.group(1)
 
 
-DRIVER = """
-<script>
-addEventListener("load", () => {
-  const rows = () => [...document.querySelectorAll("#accuracy-table tbody tr")]
-    .filter((row) => !row.hidden).map((row) => row.cells[1].dataset.value);
-  const heads = document.querySelectorAll("#accuracy-table thead button");
-  const out = {};
-  const start = performance.now();
-  heads[1].click();
-  out.milliseconds = performance.now() - start;
-  out.descending = rows();
-  heads[1].click();
-  out.ascending = rows();
-  heads[2].focus();
-  // What Enter on a focused button does; only a trusted key press clicks by itself.
-  if (document.activeElement === heads[2]) document.activeElement.click();
-  out.key = heads[2].closest("th").getAttribute("aria-sort");
-  const filter = document.getElementById("filter");
-  filter.value = "joint";
-  filter.dispatchEvent(new Event("input"));
-  out.filtered = rows().length;
-  location.hash = document.querySelector("#accuracy-table td a").getAttribute("href");
-  setTimeout(() => {
-    out.open = document.querySelectorAll("details[open]").length;
-    out.wide = document.documentElement.scrollWidth - innerWidth;
-    const node = document.createElement("pre");
-    node.id = "result";
-    node.textContent = JSON.stringify(out);
-    document.body.append(node);
-  }, 200);
-});
-</script>
-"""
+def test_a_data_set_shows_images_by_task_or_says_why_not(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    data = text[text.index('<section id="data">') : text.index('<section id="runs">')]
+    assert data.count("<img") == 2 and "<h4>Task 1</h4>" in data
+    assert data.index("Shown are two.") < data.index("<img") < data.index("&lt;/script&gt;")
+
+
+def test_runs_that_choose_prompts_show_whose_they_chose(page: Path, results: Results) -> None:
+    text = page.read_text(encoding="utf-8")
+    choosing = 0
+    for (dataset, method, seed), record in results.records.items():
+        start = text.index(f'<details id="{link(method, dataset, seed)}">')
+        own = text[start : text.index("</details>", start)]
+        found = re.findall(r'class="matrix selection">.*?</table>', own, re.DOTALL)
+        path = results.plan.run_folder(dataset, method, seed) / SELECTION
+        chosen = choices_of_run(path, record)
+        assert len(found) == (chosen is not None)
+        if chosen is not None:
+            choosing += 1
+            cells = re.findall(r'<td class="s.">(.*?)</td>', found[0])
+            expected = [f"{value:.1f}" for value in chosen.tasks.flat]
+            assert [cell.replace("&#8722;", "-") for cell in cells] == expected
+    assert choosing > 2
 
 
 @dataclass(frozen=True)
@@ -174,7 +169,7 @@ def visit(page: Path, folder: Path) -> Visit:
     )
 
 
-@browser
+@installed
 def test_requests_and_messages_of_a_page_are_observed(tmp_path: Path) -> None:
     bad = tmp_path / "bad.html"
     bad.write_text('<img src="http://127.0.0.1:9/x.png"><script>console.error("wrong")</script>')
@@ -183,29 +178,66 @@ def test_requests_and_messages_of_a_page_are_observed(tmp_path: Path) -> None:
     assert len(found.console) == 1 and "wrong" in found.console[0]
 
 
-@browser
+@installed
 def test_the_page_as_it_is_opens_without_a_message_or_a_request(page: Path, tmp_path: Path) -> None:
     found = visit(page, tmp_path)
     assert found.console == [] and found.requests == []
     assert "<h2>Accuracy</h2>" in found.document
 
 
-@browser
-def test_a_real_browser_sorts_filters_and_opens_a_run(page: Path, tmp_path: Path) -> None:
-    """A copy without its policy is driven from within: what that forbids would be done here."""
-    text = page.read_text(encoding="utf-8")
-    policy = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
-    driven = tmp_path / "driven.html"
-    driven.write_text(policy.sub("", text).replace("</body>", f"{DRIVER}</body>"))
-    done = visit(driven, tmp_path)
-    found = re.search(r'<pre id="result">(.*?)</pre>', done.document)
-    assert found is not None, done.console
-    result = json.loads(found.group(1))
-    descending = [float(value) for value in result["descending"]]
-    assert descending == sorted(descending, reverse=True)
-    assert [float(value) for value in result["ascending"]] == sorted(descending)
-    assert result["filtered"] == 1 and result["open"] == 1
-    assert result["wide"] <= 0, "the page is wider than 400 pixels"
-    assert result["key"] == "descending", "a heading has no focus, or does not sort"
-    assert done.console == [] and done.requests == []
-    assert "owned" not in re.findall(r"<title>(.*?)</title>", done.document)[0][:5]
+VALUES = """[...document.querySelectorAll("#accuracy-table tbody tr")]
+  .filter((row) => !row.hidden).map((row) => Number(row.cells[1].dataset.value))"""
+
+
+@installed
+def test_keys_alone_sort_filter_and_open_a_run(page: Path, tmp_path: Path) -> None:
+    """The page as it is, with its policy: Tab moves, Enter presses, letters are typed."""
+    with browser(tmp_path / "profile") as tab:
+        tab.open(page)
+        heading = "document.querySelectorAll('#accuracy-table thead button')[1]"
+        for _ in range(60):
+            tab.press("Tab")
+            if tab.evaluate(f"document.activeElement === {heading}"):
+                break
+        else:
+            pytest.fail("Tab does not lead to a heading of the table")
+        outline = "getComputedStyle(document.activeElement).outlineStyle"
+        assert tab.evaluate(outline) == "solid", "the focus is not shown"
+        tab.press("Enter")
+        descending = tab.evaluate(VALUES)
+        assert len(descending) == 5
+        assert descending == sorted(descending, reverse=True)
+        assert tab.evaluate("document.activeElement.closest('th').ariaSort") == "descending"
+        tab.press("Enter")
+        assert tab.evaluate(VALUES) == sorted(descending)
+        tab.evaluate("document.getElementById('filter').focus()")
+        tab.press(*"joint")
+        assert tab.evaluate("document.getElementById('filter').value") == "joint"
+        assert len(tab.evaluate(VALUES)) == 1
+        assert tab.evaluate("document.getElementById('shown').textContent") == "1 of 5"
+        tab.press(*["Backspace"] * 5)
+        assert len(tab.evaluate(VALUES)) == 5
+        # From the filter on, Tab leads through the headings to the first number.
+        for _ in range(20):
+            tab.press("Tab")
+            if tab.evaluate("document.activeElement.matches('td a')"):
+                break
+        assert tab.evaluate("document.querySelectorAll('details[open]').length") == 0
+        tab.press("Enter")
+        opened = tab.evaluate("location.hash.slice(1)")
+        assert opened.startswith("run-set-0-")
+        section = f"document.getElementById({opened!r})"
+        assert tab.evaluate(f"{section}.querySelectorAll('details[open]').length") == 1
+        top = tab.evaluate(f"{section}.getBoundingClientRect().top")
+        assert 0 <= top < 800, "the run is not in sight"
+        assert tab.evaluate("document.title") != "owned"
+        assert tab.console() == []
+
+
+@installed
+@pytest.mark.parametrize("width", [400, 1100])
+def test_the_page_is_no_wider_than_its_window(page: Path, tmp_path: Path, width: int) -> None:
+    with browser(tmp_path / "profile") as tab:
+        tab.open(page, width)
+        tab.evaluate("document.querySelectorAll('details').forEach((run) => { run.open = true })")
+        assert tab.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
