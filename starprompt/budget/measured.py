@@ -7,7 +7,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from starprompt.budget.model import GIGA, TERA, default_rate, expected
+from starprompt.budget.model import expected
+from starprompt.budget.rates import GIGA, TERA, default_rate
 from starprompt.budget.report import aligned, count, csv_of, searched_methods
 from starprompt.config.experiment import Config, Run
 from starprompt.config.methods import with_keys

@@ -5,61 +5,39 @@
                 device at LAUNCH_SECONDS each, images at IMAGES_A_SECOND (all three overlap)
     memory      weights, optimiser, what the backward pass keeps of the largest batch, data
 
-The numbers that are no arithmetic stand at the top of this file with where they are from.
+The numbers that are no arithmetic stand in `rates`, with where they are from.
 """
 
-import json
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from itertools import pairwise
-from math import ceil, comb
-from pathlib import Path
+from math import ceil
 from typing import Any, TypeVar
 
+from starprompt.budget.dataset_facts import DatasetFacts, described
 from starprompt.budget.networks import (
     FLOAT,
     HALF,
     Clip,
     Transformer,
-    UnknownCostError,
     ViT,
     clip_of,
     vit_of,
 )
+from starprompt.budget.rates import (
+    CONTEXT_BYTES,
+    IMAGES_A_SECOND,
+    KERNELS_A_BLOCK,
+    LAUNCH_SECONDS,
+    TEXT_RATE,
+    Machine,
+)
 from starprompt.config.cost_facts import EM, CostFacts, Phase, assumed_facts, evaluate
 from starprompt.config.experiment import Config
 from starprompt.config.methods import MethodSpec, described_in, load_method
-from starprompt.data.registry import DatasetSpec, data_root, load_dataset_spec
-from starprompt.data.store import prepared_folder, read_manifest
+from starprompt.data.registry import data_root
 from starprompt.errors import UserError
-
-TERA, GIGA, MEGA = 1e12, 1e9, 1e6
-
-#: Sustained TFLOP/s of large matrix products inside a training step on one GPU. bf16: half of the
-#: 600 or so that an H100's tensor cores reach on large products, the share that the second-stage
-#: step is built for; tf32 and float32 in the proportion of the card's data sheet. Not measured.
-GPU_RATE = {"bf16": 300.0, "tf32": 120.0, "float32": 30.0}
-#: the same for one CPU thread: the tiny pair's step, by benchmarks/matmul_ceiling.py
-CPU_RATE = 0.03
-#: under bf16 the text encoder stays float32 and runs in TF32, at this part of the rate
-TEXT_RATE = GPU_RATE["tf32"] / GPU_RATE["bf16"]
-#: seconds that the host takes to give the device one piece of work
-LAUNCH_SECONDS = 8e-6
-#: pieces of work in one block's forward pass; a backward pass has twice as many
-KERNELS_A_BLOCK = 16
-#: images that one host thread gathers from the memory map a second, at 256 x 256
-IMAGES_A_SECOND = 10_000
-#: from `starprompt run` to the first step: imports, weights, checks
-STARTUP_SECONDS = {"cuda": 60.0, "cpu": 8.0}
-#: bytes a process holds before any weight or image: Python, torch, and CUDA's own on the host
-PROCESS_BYTES = {"cuda": 4.0 * GIGA, "cpu": 1.0 * GIGA}
-#: bytes that CUDA, its libraries and their workspaces take on the device
-CONTEXT_BYTES = 0.8 * GIGA
-#: a job asks for so much more than is forecast, and for so much at least
-MARGIN, LEAST_MB, LEAST_MINUTES = 1.5, 1500, 10
 
 
 @dataclass
@@ -122,31 +100,6 @@ class Cost:
         }
 
 
-@dataclass(frozen=True)
-class Resources:
-    """What a job asks the scheduler for."""
-
-    mem_mb: int
-    runtime: int
-
-
-def resources(config: Config, dataset: str, method: str | MethodSpec) -> Resources:
-    """Host memory (MB) and minutes for one run, with a margin; the configuration's own values
-    where the backbones' cost is unknown."""
-    try:
-        cost = expected(config, dataset, method)
-    except UnknownCostError:
-        return Resources(config.mem_mb, config.runtime)
-    return asked(cost)
-
-
-def asked(cost: Cost) -> Resources:
-    """A cost as resources: with :data:`MARGIN`, in whole 500 MB and 5 minutes."""
-    mem = max(LEAST_MB, MARGIN * cost.host_bytes / MEGA)
-    minutes = max(LEAST_MINUTES, MARGIN * cost.seconds / 60)
-    return Resources(500 * ceil(mem / 500), 5 * ceil(minutes / 5))
-
-
 # --- one run
 
 
@@ -161,9 +114,9 @@ def expected(
     :class:`UserError` for a `cost` block that can't be evaluated.
     """
     spec = load_method(method) if isinstance(method, str) else method
-    data = _describe(dataset, data_root())
+    data = described(dataset, data_root())
     facts = spec.cost or assumed_facts(list(spec.uses), spec.resolve(dataset))
-    machine = _Machine.of(config, rate)
+    machine = Machine.of(config, rate)
     vit = vit_of(config.backbones.vit) if "vit" in spec.uses else None
     clip = clip_of(config.backbones.clip) if "clip" in spec.uses else None
     try:
@@ -174,8 +127,8 @@ def expected(
 
 def embedding(config: Config, dataset: str, rate: float | None = None) -> Cost:
     """The expected cost of `starprompt embed`: both splits through CLIP, in one view or two."""
-    data, clip = _describe(dataset, data_root()), clip_of(config.backbones.clip)
-    machine = _Machine.of(config, rate)
+    data, clip = described(dataset, data_root()), clip_of(config.backbones.clip)
+    machine = Machine.of(config, rate)
     images = data.train + data.test
     operations = images * data.views * clip.image_operations
     seconds = max(operations / machine.rate, images / IMAGES_A_SECOND)
@@ -198,43 +151,6 @@ def embedding(config: Config, dataset: str, rate: float | None = None) -> Cost:
     )
 
 
-def default_rate(config: Config) -> float:
-    """TFLOP/s that are taken to be sustained on the configuration's device."""
-    return _Machine.of(config, None).rate / TERA
-
-
-def prepared_bytes(dataset: str) -> float:
-    """Bytes of a data set's memory maps."""
-    data = _describe(dataset, data_root())
-    return (data.train + data.test) * data.bytes_an_image
-
-
-@dataclass(frozen=True)
-class _Machine:
-    """Where a run computes, as far as its cost goes."""
-
-    gpu: bool
-    rate: float
-    element: int
-
-    @classmethod
-    def of(cls, config: Config, rate: float | None) -> "_Machine":
-        gpu = config.device == "cuda" or (config.device == "auto" and config.gpu > 0)
-        default = GPU_RATE[config.precision] if gpu else CPU_RATE * config.threads
-        element = HALF if gpu and config.precision == "bf16" else FLOAT
-        return cls(gpu, (rate or default) * TERA, element)
-
-    @property
-    def startup(self) -> float:
-        return STARTUP_SECONDS["cuda" if self.gpu else "cpu"]
-
-    def host(self, device_bytes: float, weights: float) -> float:
-        """Peak bytes of the process: on a CPU all that the run holds, beside a GPU the weights on
-        their way (read from the file and built) and what waits to be copied."""
-        base = PROCESS_BYTES["cuda" if self.gpu else "cpu"]
-        return base + (2 * weights if self.gpu else device_bytes)
-
-
 _Network = TypeVar("_Network", ViT, Clip)
 
 
@@ -244,8 +160,8 @@ class _Run:
 
     spec: MethodSpec
     facts: CostFacts
-    data: "_Data"
-    machine: _Machine
+    data: DatasetFacts
+    machine: Machine
     vit: ViT | None
     clip: Clip | None
     clip_name: str
@@ -462,117 +378,3 @@ class _Run:
 def _staged(batch: float, side: int) -> float:
     """Bytes of a batch of views: two of uint8, and float32 as cropped, normalised twice."""
     return batch * 3 * side**2 * (2 + 3 * FLOAT)
-
-
-# --- data sets
-
-
-@dataclass(frozen=True)
-class _Data:
-    """A data set as far as costs go. bytes_an_image is of one stored image; views is 1 where
-    CLIP's own preprocessing and the test view are the same."""
-
-    name: str
-    classes: int
-    task_ends: tuple[int, ...]
-    train: int
-    test: int
-    view_side: int
-    bytes_an_image: int
-    views: int
-    templates: int
-    names: tuple[str, ...] = ()
-    assumed: tuple[str, ...] = ()
-
-    def text_length(self, clip: str, drawn: int, text: str = "X {}.") -> float:
-        """Expected tokens of the longest of ``drawn`` classes' texts."""
-        lengths = sorted(_tokens(text.format(name), clip) for name in self.names)
-        if not lengths:
-            return _tokens(text.format("seven"), clip) + 2
-        drawn = max(1, min(drawn, len(lengths)))
-        ways = comb(len(lengths), drawn)
-        return sum(
-            length * (comb(rank + 1, drawn) - comb(rank, drawn)) / ways
-            for rank, length in enumerate(lengths)
-        )
-
-
-def _tokens(text: str, clip: str) -> int:
-    """Tokens of a text with start and end: characters for the tiny CLIP; for others an estimate
-    of its byte pairs (a word of up to 8 letters is one, of up to 11 two, a longer one three)."""
-    if clip == "tiny":
-        return 2 + len(text)
-    words = re.findall(r"[^\W\d_]+|\d|[^\w\s]+", text)
-    return 2 + sum(1 if len(word) <= 8 else 2 if len(word) <= 11 else 3 for word in words)
-
-
-@cache
-def _describe(name: str, root: Path) -> _Data:
-    """Counts from the prepared data where there are any, else from the data set's YAML."""
-    spec, assumed = load_dataset_spec(name), []
-    manifest = read_manifest(prepared_folder(root, name)) or {}
-    counts = dict(manifest.get("counts", {}))
-    for split in ("train", "test"):
-        published = getattr(spec.expected, split)
-        about = getattr(spec.about, split)
-        if split not in counts and published is None and about is not None:
-            assumed.append(f"about {about:,} {split} images of {name}")
-        counts.setdefault(split, published or about)
-        if counts[split] is None:
-            raise UserError(
-                f"The number of {split} images of {name} is known once it is prepared "
-                f"(`starprompt data prepare {name}`) or stands under `about` in its YAML."
-            )
-    names = _class_names(spec, root)
-    classes = spec.classes or len(names)
-    if not classes:
-        raise UserError(
-            f"The number of classes of {name} is known once it is prepared "
-            f"(`starprompt data prepare {name}`) or stands under `classes` in its YAML."
-        )
-    if not names:
-        assumed.append(f"short class names of {name}")
-    side = _stored_side(spec)
-    return _Data(
-        name=name,
-        classes=classes,
-        task_ends=spec.task_ends(classes),
-        train=counts["train"],
-        test=counts["test"],
-        view_side=spec.image_size,
-        bytes_an_image=3 * side**2,
-        views=1 if _same_view(spec, side) else 2,
-        templates=len(spec.templates),
-        names=tuple(names),
-        assumed=tuple(assumed),
-    )
-
-
-def _class_names(spec: DatasetSpec, root: Path) -> list[str]:
-    if spec.class_names:
-        return list(spec.class_names)
-    try:
-        path = prepared_folder(root, spec.name) / "class_names.json"
-        return list(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return []
-
-
-def _stored_side(spec: DatasetSpec) -> int:
-    """Side of the stored training images, by the last step that stores them or by the YAML."""
-    for step in reversed(spec.stored.train):
-        size = step.size
-        return size if isinstance(size, int) else max(size)
-    return spec.about.side or spec.image_size
-
-
-def _same_view(spec: DatasetSpec, side: int) -> bool:
-    """Whether the test view only resizes a square image to CLIP's own size."""
-    steps = [step.step for step in spec.test_transform]
-    return steps in ([], ["resize"], ["resize", "center_crop"]) and (
-        not spec.test_transform or _size(spec.test_transform[0]) == spec.image_size
-    )
-
-
-def _size(step: Any) -> int:
-    return step.size if isinstance(step.size, int) else max(step.size)

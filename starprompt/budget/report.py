@@ -7,14 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from starprompt.budget.model import (
-    GIGA,
-    Cost,
-    default_rate,
-    embedding,
-    expected,
-    prepared_bytes,
-)
+from starprompt.budget.dataset_facts import prepared_bytes
+from starprompt.budget.model import Cost, embedding, expected
+from starprompt.budget.rates import GIGA, default_rate
 from starprompt.config.experiment import Config
 from starprompt.config.methods import load_method, with_keys
 

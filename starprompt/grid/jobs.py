@@ -16,8 +16,9 @@ from typing import Any
 import yaml
 
 from starprompt.backbones import tiny
-from starprompt.budget.model import Resources, asked, embedding, resources
+from starprompt.budget.model import embedding
 from starprompt.budget.networks import UnknownCostError
+from starprompt.budget.resources import Resources, asked, resources
 from starprompt.config.experiment import RESULTS, Config, Run, embedding_path, noise_file
 from starprompt.config.methods import MethodSpec, load_method, with_keys
 from starprompt.config.published import load_published

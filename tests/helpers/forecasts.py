@@ -1,5 +1,6 @@
 """A method of two files, with what it says of its costs."""
 
+from starprompt.config.experiment import Config
 from starprompt.config.methods import MethodSpec
 
 
@@ -16,3 +17,8 @@ def new_method(**facts: object) -> MethodSpec:
             **facts,
         }
     )
+
+
+def changed(config: Config, **values: object) -> Config:
+    """The configuration with other values, checked anew."""
+    return Config.model_validate(config.model_dump() | values)
