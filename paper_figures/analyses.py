@@ -51,11 +51,11 @@ class Analyses:
         for of in names:
             path = self.folder / of / f"{name}.csv"
             try:
-                frame = pd.read_csv(path)
+                frame = pd.read_csv(path, float_precision="round_trip")
             except (OSError, ValueError) as error:
                 raise UserError(
-                    f"{path} is not there or no table ({error}); run `starprompt {self.command}` "
-                    "first."
+                    f"{path} is missing or is not a table ({error}); run `starprompt "
+                    f"{self.command}` first."
                 ) from error
             frame.insert(0, "dataset", of)
             frames.append(frame)
@@ -74,10 +74,11 @@ class Analyses:
         """A table of all data sets together; raises as :meth:`table` does."""
         path = self.folder / f"{name}.csv"
         try:
-            return pd.read_csv(path)
+            return pd.read_csv(path, float_precision="round_trip")
         except (OSError, ValueError) as error:
             raise UserError(
-                f"{path} is not there or no table ({error}); run `starprompt {self.command}` first."
+                f"{path} is missing or is not a table ({error}); run `starprompt "
+                f"{self.command}` first."
             ) from error
 
     def present(self, names: Sequence[str], table: pd.DataFrame) -> list[str]:

@@ -167,10 +167,12 @@ def _read_noise(path: Path | None) -> pd.DataFrame:
     if path is None or not path.is_file():
         return pd.DataFrame(columns=NOISE_COLUMNS)
     try:
-        found = pd.read_csv(path)[NOISE_COLUMNS].astype({"rounding_std": float, "repeats": int})
+        found = pd.read_csv(path, float_precision="round_trip")[NOISE_COLUMNS].astype(
+            {"rounding_std": float, "repeats": int}
+        )
     except (ValueError, KeyError, OSError) as error:
         raise UserError(
-            f"{path} is not a table of noise ({error}); remove it, or run `starprompt noise` again."
+            f"{path} is not a noise table ({error}); remove it, or run `starprompt noise` again."
         ) from error
     if not found["rounding_std"].between(0, 100).all():
         raise UserError(
@@ -178,7 +180,10 @@ def _read_noise(path: Path | None) -> pd.DataFrame:
             "`starprompt noise` again."
         )
     if found.duplicated(["dataset", "method"]).any():
-        raise UserError(f"{path} has two rows of one data set and method; remove it.")
+        raise UserError(
+            f"{path} has two rows for one data set and method; remove the file and run "
+            "`starprompt noise` again."
+        )
     return found
 
 
@@ -202,7 +207,7 @@ def _refuse_unlike_streams(records: dict[Key, RunRecord]) -> None:
         for name in ("data_digest", "class_order", "task_of_class", "test_counts"):
             if getattr(record.stream, name) != getattr(other.stream, name):
                 raise UserError(
-                    f"{other_method} and {method} on {dataset} under seed {seed} did not see the "
-                    f"same stream ({name} differs): their numbers can't stand in one table; "
+                    f"{other_method} and {method} on {dataset} under seed {seed} were trained "
+                    f"on different streams ({name} differs), so no table can compare them; "
                     "remove the older run's folder and run it again."
                 )

@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,10 @@ from hypothesis import settings
 # No example is timed: the machine may be busy
 settings.register_profile("starprompt", deadline=None, max_examples=50)
 settings.load_profile("starprompt")
+
+# A shell starts what it puts in the background with Ctrl-C ignored, and tests send that signal
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

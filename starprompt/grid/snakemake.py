@@ -13,6 +13,7 @@ if __name__ == "__main__":  # before the imports, which take a second
 import signal
 import sys
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -41,7 +42,7 @@ def run_workflow(arguments: list[str]) -> int:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print("Another run works in this folder: waiting until it has ended.", file=sys.stderr)  # noqa: T201
+        print("Another workflow runs in this folder: waiting until it ends.", file=sys.stderr)  # noqa: T201
         lock.acquire(poll_interval=0.5)
     unfinished = STATE / "starprompt.unfinished"
     try:
@@ -110,7 +111,7 @@ def _profile_file(profile: Path) -> Path | None:
 def _option(arguments: list[str], option: str) -> str | None:
     """The last value of an option, written with a blank or an equals sign."""
     found = None
-    for here, after in zip(arguments, [*arguments[1:], ""], strict=True):
+    for here, after in zip_longest(arguments, arguments[1:], fillvalue=""):
         if here == option:
             found = after
         elif here.startswith(f"{option}="):

@@ -18,7 +18,10 @@ def test_a_kept_search_began_with_what_the_methods_file_holds(path: Path) -> Non
     dataset = path.parent.name
     found = tuned.kept_search(dataset, path.stem, ROOT / "config" / "tuning")
     assert found is not None
-    spec, trials = load_method(path.stem), pd.read_csv(path.with_suffix(".csv"))
+    spec, trials = (
+        load_method(path.stem),
+        pd.read_csv(path.with_suffix(".csv"), float_precision="round_trip"),
+    )
     first = trials[trials["trial"] == 0].iloc[0]
     assert {name: first[name] for name in found.best} == {
         name: spec.resolve(dataset)[name] for name in found.best

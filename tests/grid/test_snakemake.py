@@ -34,6 +34,10 @@ def test_a_profile_that_is_there_is_taken(name: str) -> None:
     assert front.check_profile(["--workflow-profile", name]) == []
 
 
+def test_a_call_without_arguments_names_no_profile() -> None:
+    assert front.check_profile([]) == []
+
+
 def test_default_resources_of_the_command_line_say_what_they_replace() -> None:
     call = ["--workflow-profile", "slurm", "--default-resources", "slurm_partition=short"]
     (note,) = front.check_profile(call)

@@ -24,19 +24,19 @@ def test_runs_of_unlike_streams_do_not_share_a_table(tmp_path: Path) -> None:
     record = read_record(path)
     record.stream.data_digest = "e" * 64
     write_record(path, record)
-    with pytest.raises(UserError, match="did not see the same stream \\(data_digest differs\\)"):
+    with pytest.raises(UserError, match="trained on different streams \\(data_digest differs\\)"):
         collect(plan)
 
 
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ("", "is not a table of noise"),
-        ("dataset,method\na,b\n", "is not a table of noise"),
-        ("dataset,method,rounding_std,repeats\na,b,high,3\n", "is not a table of noise"),
+        ("", "is not a noise table"),
+        ("dataset,method\na,b\n", "is not a noise table"),
+        ("dataset,method,rounding_std,repeats\na,b,high,3\n", "is not a noise table"),
         ("dataset,method,rounding_std,repeats\na,b,nan,3\n", "between 0 and 100"),
         ("dataset,method,rounding_std,repeats\na,b,-1,3\n", "between 0 and 100"),
-        ("dataset,method,rounding_std,repeats\na,b,1,3\na,b,2,3\n", "two rows of one data set"),
+        ("dataset,method,rounding_std,repeats\na,b,1,3\na,b,2,3\n", "two rows for one data set"),
     ],
 )
 def test_a_damaged_table_of_noise_is_refused(tmp_path: Path, rows: str, said: str) -> None:

@@ -38,7 +38,7 @@ def edit_run(plan: Plan, key: tuple[str, str, int], change: Callable[[RunRecord]
 
 
 def frame(results: Results, tmp_path: Path) -> pd.DataFrame:
-    return pd.read_csv(write_runs(results, tmp_path))
+    return pd.read_csv(write_runs(results, tmp_path), float_precision="round_trip")
 
 
 def test_pandas_reads_every_run_in_full(plan: Plan, tmp_path: Path) -> None:
