@@ -79,7 +79,10 @@ class AttriCLIP(Learner):
 
     def setup(self) -> None:
         if self.hp.top_k > self.hp.bank:
-            raise UserError(f"top_k {self.hp.top_k} is more than the bank's {self.hp.bank}.")
+            raise UserError(
+                f"top_k {self.hp.top_k} exceeds the bank's {self.hp.bank} prompts; lower top_k or "
+                "raise bank."
+            )
         setting = self.setting
         self.clip = setting.clip()
         self.texts = self.clip.prompt_tokens(list(setting.stream.class_names))

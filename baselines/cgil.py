@@ -119,13 +119,14 @@ class CGIL(Learner):
         name = self.setting.stream.class_names[task.past_classes + int(counts.argmin())]
         if int(counts.min()) < 2:
             raise UserError(
-                f"CGIL can't learn a generator of {name!r}, which has {int(counts.min())} training "
-                "image: it takes two; leave the class out or choose another method."
+                f"CGIL cannot train a generator for the class {name!r}: it needs two training "
+                f"images, and there is {int(counts.min())}; leave the class out or choose "
+                "another method."
             )
         if self.hp.batch_statistics and self.seen < 2:
             raise UserError(
-                "CGIL's batch_statistics need two classes in the first task; write "
-                "batch_statistics: false, as released, or a larger first task."
+                "CGIL's batch_statistics need at least two classes in the first task; write "
+                "batch_statistics: false, as released, or enlarge the first task."
             )
 
     def end_task(self, task: Task) -> None:
@@ -156,7 +157,7 @@ class CGIL(Learner):
                 self.losses.append(self._align_step(optimiser, features, labels))
         if not bool(torch.stack(self.losses).isfinite().all()):
             raise DivergedError(
-                "CGIL's loss on drawn features became infinite; lower its align_lr."
+                "CGIL's loss on generated features became infinite; lower its align_lr."
             )
 
     def _align_step(

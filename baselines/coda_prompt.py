@@ -76,9 +76,10 @@ class CodaPrompt(Learner):
         dim = self.vit.dim
         if not 0 < self.share * setting.stream.n_tasks <= dim:
             raise UserError(
-                f"CODA-Prompt can't share {hp.components} components of {dim} dimensions among "
-                f"{setting.stream.n_tasks} tasks: each needs at least one, and together they must "
-                "not outnumber the dimensions; set `components` so."
+                f"CODA-Prompt cannot divide {hp.components} components among "
+                f"{setting.stream.n_tasks} tasks: every task needs at least one, and all "
+                f"tasks together may use at most {dim}, the ViT's dimensions; change "
+                "`components`."
             )
         #: all components by layer (layers, M, ...): no optimiser knows them
         shapes = {"prompts": (hp.length * dim,), "keys": (dim,), "attention": (dim,)}

@@ -64,7 +64,7 @@ class InfLoRA(Learner):
         self.net = PromptedViT(setting.vit()).eval()
         dim, depth, rank = self.net.dim, self.net.depth, self.hp.rank
         if rank > dim:
-            raise UserError(f"rank {rank} exceeds the ViT's {dim} dimensions; make it smaller.")
+            raise UserError(f"rank {rank} exceeds the ViT's {dim} dimensions; lower it.")
         self.layers = range(depth)
         tasks, device = setting.stream.n_tasks, setting.device
         #: A (T, L, r, D), of keys and values alike, and B (T, L, 2, D, r) of the tasks so far

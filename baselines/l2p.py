@@ -79,7 +79,10 @@ class L2P(Learner):
 
     def setup(self) -> None:
         if self.hp.top_k > self.hp.pool:
-            raise UserError(f"top_k {self.hp.top_k} is more than the pool's {self.hp.pool}.")
+            raise UserError(
+                f"top_k {self.hp.top_k} exceeds the pool's {self.hp.pool} prompts; lower top_k or "
+                "raise pool."
+            )
         self.vit = PromptedViT(self.setting.vit()).eval().requires_grad_(self.hp.clip_frozen)
         self.pool = PromptPool(self.hp.pool, self.hp.length, self.vit.dim, self.hp.start)
         self.head = head_of(self.vit.dim, self.setting.stream.n_classes, self.hp.head_start)

@@ -62,7 +62,10 @@ class MoEAdapters(Learner):
     def setup(self) -> None:
         setting, hp = self.setting, self.hp
         if hp.top_k > hp.experts:
-            raise UserError(f"top_k {hp.top_k} is more than the {hp.experts} experts.")
+            raise UserError(
+                f"top_k {hp.top_k} exceeds the number of experts, {hp.experts}; lower top_k or "
+                "raise experts."
+            )
         clip = setting.clip()
         self.net = ExpertClip(
             clip, experts=hp.experts, top_k=hp.top_k, bottleneck=hp.bottleneck

@@ -125,11 +125,12 @@ def read_stamp(path: Path) -> Stamp:
         value = _found(path)
     except (OSError, ValueError, RecursionError, SyntaxError) as error:
         raise UserError(
-            f"{path}: what it says of its making is damaged ({reason(error)})."
+            f"{path}: its provenance stamp is damaged ({reason(error)}); make the file again."
         ) from error
     if value is None:
         raise UserError(
-            f"{path} does not say what it was made from: it is older, edited, or not made here."
+            f"{path} has no provenance stamp: an older version made it, somebody edited it, "
+            "or it was not made here."
         )
     names = [field.name for field in fields(Stamp)]
     good = isinstance(value, dict) and set(value) == set(names)
@@ -138,7 +139,7 @@ def read_stamp(path: Path) -> Stamp:
         for name, form in _FORMS.items()
     )
     if not good or isinstance(value["runs"], bool) or not isinstance(value["runs"], int):
-        raise UserError(f"{path}: what it says of its making is not valid; make it again.")
+        raise UserError(f"{path}: its provenance stamp is not valid; make the file again.")
     return Stamp(**value)
 
 
@@ -157,7 +158,7 @@ def _found(path: Path) -> Any:
             with Image.open(path) as image:
                 text = getattr(image, "text", {}).get(NAME)
         except UnidentifiedImageError as error:
-            raise ValueError("it is no image") from error
+            raise ValueError("it is not an image") from error
         return None if text is None else json.loads(text)
     with path.open("rb") as file:
         data = file.read(MOST)
@@ -170,7 +171,7 @@ def _found(path: Path) -> Any:
         ".tex": rf"^% {NAME} (.*)$",
     }
     if path.suffix not in patterns:
-        raise ValueError(f"files of the kind {path.suffix!r} hold none")
+        raise ValueError(f"files with the ending {path.suffix!r} carry no stamp")
     text = data.decode("utf-8")
     found = re.search(patterns[path.suffix], text, flags=re.MULTILINE)
     if found is None:

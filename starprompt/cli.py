@@ -34,8 +34,8 @@ from starprompt.training.cli import app as training_app
 from starprompt.training.cli import loaded, settle
 from starprompt.training.skeletons.cli import app as new_app
 
-STATUSES = """Exit status: 0 done; 1 a run failed, or what was compared differs; 2 a mistake in
-what was asked, in one sentence; 130 ended by Ctrl-C; 143 by SIGTERM."""
+STATUSES = """Exit status: 0 success; 1 a run failed, or a comparison found a difference; 2 a
+mistake in the call or its files, in one sentence; 130 ended by Ctrl-C; 143 by SIGTERM."""
 #: whose messages are shown from INFO on; libraries speak from WARNING on
 OURS = ("starprompt", "baselines", "paper_figures", "__main__")
 
@@ -65,9 +65,9 @@ def _options(
 
 @app.command("init", rich_help_panel="Start")
 def init_command(
-    folder: Annotated[Path, typer.Argument(help="Folder to fill; made if need be.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write into; created if missing.")],
 ) -> None:
-    """Write a folder in which the grid and the demo run, without a checkout.
+    """Write a folder in which the demo and the grid run without a checkout.
 
     Example: starprompt init my-grid
     """
@@ -82,13 +82,16 @@ def init_command(
 @app.command("demo", rich_help_panel="Start")
 def demo_command(
     quick: Annotated[
-        bool, typer.Option("--quick", help="One seed, two methods: a minute.")
+        bool, typer.Option("--quick", help="One seed, two methods; takes a minute.")
     ] = False,
     portable: Annotated[
-        bool, typer.Option("--portable", help="The same bytes on every x86-64 processor.")
+        bool,
+        typer.Option(
+            "--portable", help="Compute the same bytes on every x86-64 processor with AVX2."
+        ),
     ] = False,
 ) -> None:
-    """Train the embedded demo through Snakemake and print its table of accuracies.
+    """Train the embedded demo through Snakemake and print its accuracy table.
 
     Example: starprompt demo --quick
     """
@@ -131,13 +134,15 @@ def noise_command(
 @app.command("variance", rich_help_panel="Train")
 def variance_command(
     config: ConfigOption = DEFAULT_CONFIG,
-    repeats: Annotated[int, typer.Option(min=2, help="Runs of each class order and seed.")] = 2,
-    order: Annotated[list[int] | None, typer.Option(help="Seed of a class order.")] = None,
+    repeats: Annotated[int, typer.Option(min=2, help="Runs per class order and seed.")] = 2,
+    order: Annotated[
+        list[int] | None, typer.Option(help="Seed of a class order; repeat it for several.")
+    ] = None,
     method: Annotated[list[str] | None, typer.Option(help="Only this method.")] = None,
     threads: ThreadsOption = None,
     gpu: GpuOption = None,
 ) -> None:
-    """Measure what class order, training and rounding each do to an accuracy.
+    """Measure how much class order, training and rounding each vary the accuracy.
 
     Example: starprompt variance --config config/demo-variance.yaml
     """
@@ -157,9 +162,9 @@ app.command("predict", rich_help_panel="Results")(predict_command)
 app.command("evaluate", rich_help_panel="Results")(evaluate_command)
 for part, name, text in (
     (data_app, "data", "Data sets: list, download, prepare, verify, show."),
-    (new_app, "new", "Write a method or a data set to begin with."),
+    (new_app, "new", "Write a skeleton of a method or a data set."),
     (records_app, "records", "Finished runs: export, import, compare, verify."),
-    (weights_app, "weights", "Backbone weights: where, verify, download, make."),
+    (weights_app, "weights", "Backbone weights: find, verify, download, make."),
 ):
     app.add_typer(part, name=name, help=text, rich_help_panel="Parts")
 

@@ -199,7 +199,7 @@ def one_line(text: str) -> str:
     That is control characters, line ends, lone surrogates, and blanks alone.
     """
     if bad := [letter for letter in text if unicodedata.category(letter) in _UNPRINTED]:
-        raise ValueError(f"it holds the character {bad[0]!r}, which no line of a table can show")
+        raise ValueError(f"it contains the character {bad[0]!r}, which a table cannot show")
     if not text.strip():
         raise ValueError("it is empty")
     return text

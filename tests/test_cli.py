@@ -51,7 +51,7 @@ def test_one_default_for_config_named_in_the_help(helps: dict[str, str]) -> None
 
 
 def test_the_help_names_every_exit_status(helps: dict[str, str]) -> None:
-    for status in ("0 done", "1 a run failed", "2 a mistake", "130", "143"):
+    for status in ("0 success", "1 a run failed", "2 a mistake", "130", "143"):
         assert status in " ".join(helps[""].split())
 
 

@@ -67,7 +67,8 @@ def read_predictions(path: Path, record: RunRecord | None = None) -> pd.DataFram
         return pd.read_parquet(checked_file(path, record), columns=list(PREDICTION_COLUMNS))
     except (OSError, KeyError, ValueError) as error:
         raise UserError(
-            f"{path} is not a table of predictions ({error}); remove the run, run it again."
+            f"{path} is not a table of predictions ({error}); remove the run's folder and run "
+            "it again."
         ) from error
 
 

@@ -64,15 +64,15 @@ def digest_runs(experiment: str, folders: Mapping[str, Path]) -> Digests:
         about = record.device.get("numerics", {})
         if record.extra.get("numerics") != "portable":
             raise UserError(
-                f"{folder} was not computed with numerics: portable; only such runs have digests "
-                "that another processor can be held to."
+                f"{folder} was not computed with numerics: portable, and only portable runs "
+                "have digests that another processor can reproduce; set it and run again."
             )
         known = {**record.versions, "libc": about.get("libc", "unknown")}
         own = {library: known.get(library, "unknown") for library in ROUNDING}
         if versions and own != versions:
             raise UserError(
-                f"{folder} was computed with {_difference(own, versions)} than the runs before "
-                "it; train it again with one environment."
+                f"{folder} was computed with {_difference(own, versions)}, unlike the runs "
+                "before it; run all of them in one environment."
             )
         versions = own
         accuracy = record.metrics.final_average_accuracy
@@ -96,7 +96,8 @@ def _digest_predictions(path: Path, accuracy: float) -> RunDigest:
             tasks.append(TaskDigest(predictions=_digest(*answers), scores=_digest(scores)))
     except (OSError, KeyError, ValueError) as error:  # pyarrow's own errors are ValueErrors
         raise UserError(
-            f"{path} is not a table of predictions ({error}); remove the run, run it again."
+            f"{path} is not a table of predictions ({error}); remove the run's folder and run "
+            "it again."
         ) from error
     return RunDigest(
         file=sha256_file(path), writer=writer, final_average_accuracy=accuracy, tasks=tasks
@@ -116,13 +117,16 @@ def read_digests(path: Path) -> Digests:
         return Digests.model_validate(json.loads(Path(path).read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise UserError(
-            f"There are no digests at {path} to compare with; write them with "
-            "`starprompt digests --write`."
+            f"There are no digests at {path} to compare with; write them with `starprompt "
+            "digests --write`."
         ) from error
     except ValidationError as error:
         raise invalid_file(path, error) from error
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not a file of digests ({error}).") from error
+        raise UserError(
+            f"{path} is not a file of digests ({error}); write it again with `starprompt digests "
+            "--write`."
+        ) from error
 
 
 def write_digests(path: Path, digests: Digests) -> None:

@@ -26,7 +26,8 @@ def read_choices(path: Path, record: RunRecord | None = None) -> pd.DataFrame:
         return pd.read_parquet(checked_file(path, record), columns=list(SELECTION_COLUMNS))
     except (OSError, KeyError, ValueError) as error:
         raise UserError(
-            f"{path} is not a table of selections ({error}); remove the run, run it again."
+            f"{path} is not a table of selections ({error}); remove the run's folder and run "
+            "it again."
         ) from error
 
 
@@ -44,7 +45,8 @@ def selected_classes(rows: pd.DataFrame, n_classes: int, path: Path) -> np.ndarr
     true, chosen = rows["true_class"].to_numpy(np.int64), rows["chosen_class"].to_numpy(np.int64)
     if true.min() < 0 or max(true.max(), chosen.max()) >= n_classes:
         raise UserError(
-            f"{path} names a class outside 0 to {n_classes - 1}; remove the run, run it again."
+            f"{path} names a class outside 0 to {n_classes - 1}; remove the run's folder and "
+            "run it again."
         )
     return np.bincount(true * n_classes + chosen, minlength=n_classes**2).reshape(
         n_classes, n_classes

@@ -57,8 +57,8 @@ def analyse(
     first_full = next((run for (method, _), run in runs.items() if method == full), None)
     if first_full is None:
         raise UserError(
-            f"No run of {full} under {folder} has finished, and variants are compared with it; "
-            "run it first."
+            f"No run of {full} under {folder} has finished; the variants are compared with "
+            "it, so run it first."
         )
     keys = first_full.record.keys
     key_method = keys["method"] if keys else None

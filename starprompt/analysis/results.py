@@ -38,7 +38,8 @@ class RunFiles:
             chosen = pd.read_parquet(checked_file(path, self.record), columns=list(_SELECTION))
         except (OSError, KeyError, ValueError) as error:
             raise UserError(
-                f"{path} is not a table of selections ({error}); remove the run, run it again."
+                f"{path} is not a table of selections ({error}); remove the run's folder and "
+                "run it again."
             ) from error
         return chosen[chosen["chosen_class"] >= 0]
 
@@ -87,5 +88,5 @@ class RunFiles:
             return safe_open(path, framework="np")
         except (OSError, SafetensorError) as error:
             raise UserError(
-                f"{path} is missing or damaged ({error}); run its run again."
+                f"{path} is missing or damaged ({error}); remove the run's folder and run it again."
             ) from error

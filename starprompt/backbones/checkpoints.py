@@ -111,14 +111,15 @@ def load_clip_file(model: nn.Module, source: Source, file: Path) -> None:
     if source.quick_gelu is None and not _uses_quick_gelu(source) and _looks_like_openai(file):
         raise UserError(
             f"{file} looks like OpenAI's weights, which need QuickGELU: write "
-            f"{source.model}-quickgelu@{file}, or {source.model}/TAG@{file} with the tag of "
-            "open_clip's that they really are."
+            f"{source.model}-quickgelu@{file}, or, if they are others, "
+            f"{source.model}/TAG@{file} with their tag in open_clip."
         )
     with _Explained(source, file):
         open_clip.load_checkpoint(model, str(file), strict=True, weights_only=True)
     if source.quick_gelu is None and not _uses_quick_gelu(source) and _fits_float16(model):
         log.warning(
-            "%s holds float16 values, as OpenAI's CLIP does; if it is theirs, write %s-quickgelu",
+            "%s holds float16 values, as OpenAI's CLIP does; if these are OpenAI's weights, "
+            "write %s-quickgelu",
             file,
             source.model,
         )

@@ -1,4 +1,4 @@
-"""``starprompt weights``: where pretrained weights are, whether they are whole, how they come."""
+"""``starprompt weights``: find, verify, download and make the backbones' weights."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,8 +13,8 @@ app = typer.Typer(no_args_is_help=True, help=__doc__)
 Names = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Backbones, as in ViT-L-14-quickgelu/openai or "
-        "vit_base_patch16_224.augreg_in21k; without any, the pair of the paper's grid."
+        help="Backbones, such as ViT-L-14-quickgelu/openai or "
+        "vit_base_patch16_224.augreg_in21k. Default: the two of the paper's grid."
     ),
 ]
 
@@ -64,7 +64,7 @@ def verify(names: Names = None) -> None:
 
 @app.command()
 def download(names: Names = None) -> None:
-    """Fetch weights from the Hugging Face hub into the weights folder, to be carried elsewhere.
+    """Download weights from the Hugging Face hub into the weights folder.
 
     Example: starprompt weights download
     """
@@ -89,12 +89,15 @@ def download(names: Names = None) -> None:
 
 @app.command("make-tiny")
 def make_tiny(
-    output: Annotated[Path, typer.Option(help="Folder for the two weight files and the card.")],
+    output: Annotated[
+        Path, typer.Option(help="Folder for the two weight files and their model card.")
+    ],
     threads: Annotated[
-        int, typer.Option(min=1, help="CPU threads; from 2 on both are trained at once.")
+        int,
+        typer.Option(min=1, help="CPU threads; with 2 or more, both networks train in parallel."),
     ] = 2,
 ) -> None:
-    """Train the tiny pair from nothing: the files that come with the package, made again.
+    """Train the tiny pair from scratch, as the package's weight files were made.
 
     Example: starprompt weights make-tiny --output tiny
     """

@@ -76,7 +76,9 @@ def write_embedding(
     splits = (("train", train_images, train_sizes), ("test", test_images, test_sizes))
     for split, images, sizes in splits:
         if len(images) == 0:
-            raise UserError(f"The {split} split has no images to embed; prepare it again.")
+            raise UserError(
+                f"The {split} split has no images to embed; prepare the data set again."
+            )
         bar = tqdm(total=len(images), desc=f"embed {split}", disable=None if progress else True)
         with bar:
             features = embed(
@@ -150,7 +152,7 @@ def read_embedding(path: Path) -> Embedding:
             metadata = dict(file.metadata() or {})
     except SafetensorError as error:
         raise UserError(
-            f"{path} is not a whole embedding ({error}); delete it and run `starprompt embed`."
+            f"{path} is incomplete or damaged ({error}); delete it and run `starprompt embed`."
         ) from error
     found = {f"{split}.{kind}": splits[split][kind].numpy() for split in splits for kind in KINDS}
     if metadata.get("sha256", digest := arrays_digest(found)) != digest:

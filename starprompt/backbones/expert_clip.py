@@ -132,6 +132,6 @@ def _require_plain_blocks(transformer: Any, name: str) -> None:
         type(block) is not ResidualAttentionBlock for block in transformer.resblocks
     ):
         raise UserError(
-            f"Experts stand in plain transformers alone, and those of {name} are others; choose a "
+            f"Experts need plain transformer blocks, which {name} does not have; choose a "
             "CLIP such as 'ViT-L-14-quickgelu/openai'."
         )

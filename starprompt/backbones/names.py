@@ -88,7 +88,7 @@ def parse_clip(name: str) -> Source:
     tags = open_clip.list_pretrained_tags_by_model(model)
     if not tag and file is None:
         raise UserError(
-            f"The name {name!r} says no weights: write {model}/TAG with one of "
+            f"The name {name!r} names no weights: write {model}/TAG with one of "
             f"{', '.join(tags) or 'no known tags'}, {model}/random, or {model}@FILE."
         )
     if tag == "random" or not tag:
@@ -134,15 +134,15 @@ def parse_vit(name: str) -> Source:
         raise unknown_name("ViT", model, ["tiny", *_vits()])
     if not any(architecture in timm.list_models(module=module) for module in VIT_MODULES):
         raise UserError(
-            f"{architecture!r} is not a plain vision transformer of timm's, into which prompts "
-            "are put; choose one such as 'vit_base_patch16_224.augreg_in21k'."
+            f"{architecture!r} is not a plain VisionTransformer of timm, which prompts need; "
+            "choose one such as 'vit_base_patch16_224.augreg_in21k'."
         )
     if tag and model not in _vits():
         raise unknown_name("ViT", model, _vits())
     config = timm.models.get_pretrained_cfg(model)
     if config is None or not (config.hf_hub_id or file or suffix):
         raise UserError(
-            f"No weights are published for {model!r} where timm looks; write {model}/random, "
+            f"timm lists no published weights for {model!r}; write {model}/random, "
             f"{model}@FILE, or another name."
         )
     return Source(

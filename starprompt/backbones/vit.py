@@ -152,6 +152,6 @@ def refuse_unless_plain(model: nn.Module, name: str) -> VisionTransformer:
         assert isinstance(model, VisionTransformer)
         return model
     raise UserError(
-        f"{name!r} is not a plain VisionTransformer of timm's ({problem}), into which prompts are "
-        "put; choose one such as 'vit_base_patch16_224.augreg_in21k'."
+        f"{name!r} is not a plain VisionTransformer of timm ({problem}), which prompts need; "
+        "choose one such as 'vit_base_patch16_224.augreg_in21k'."
     )

@@ -1,4 +1,4 @@
-"""`starprompt cost`: the forecast, and beside what was measured."""
+"""`starprompt cost`: the forecast, alone or compared with measurements."""
 
 from typing import Annotated
 
@@ -14,19 +14,23 @@ app = typer.Typer()
 @app.command("cost", rich_help_panel="Grid")
 def cost_command(
     config: ConfigOption = DEFAULT_CONFIG,
-    rate: Annotated[float | None, typer.Option(min=1e-6, help="TFLOP/s sustained.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=1e-6, help="Sustained speed of the device in TFLOP/s.")
+    ] = None,
     dataset: Annotated[list[str] | None, typer.Option(help="Only this data set.")] = None,
     method: Annotated[
-        list[str] | None, typer.Option(help="Only this method, and its keys.")
+        list[str] | None, typer.Option(help="Only this method and the method of its keys.")
     ] = None,
-    parts: Annotated[bool, typer.Option("--parts", help="By part and phase.")] = False,
-    measured: Annotated[
-        bool, typer.Option("--measured", help="Beside what finished runs counted and took.")
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Show each part and phase of a run.")
     ] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="For machines: of one run.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines: everything.")] = False,
+    measured: Annotated[
+        bool, typer.Option("--measured", help="Compare with the counts and times of finished runs.")
+    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV with the numbers of one run.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON with all numbers.")] = False,
 ) -> None:
-    """Forecast images, operations, hours, memory and disk of an experiment; nothing is loaded.
+    """Forecast an experiment's images, operations, hours, memory and disk without loading anything.
 
     Example: starprompt cost --config config/paper.yaml --dataset eurosat
     """

@@ -57,15 +57,16 @@ def described(name: str, root: Path) -> DatasetFacts:
         counts.setdefault(split, published or about)
         if counts[split] is None:
             raise UserError(
-                f"The number of {split} images of {name} is known once it is prepared "
-                f"(`starprompt data prepare {name}`) or stands under `about` in its YAML."
+                f"The number of {split} images of {name} is unknown; prepare the data set "
+                f"(`starprompt data prepare {name}`) or state the number under `about` in its "
+                "YAML."
             )
     names = _class_names(spec, root)
     classes = spec.classes or len(names)
     if not classes:
         raise UserError(
-            f"The number of classes of {name} is known once it is prepared "
-            f"(`starprompt data prepare {name}`) or stands under `classes` in its YAML."
+            f"The number of classes of {name} is unknown; prepare the data set "
+            f"(`starprompt data prepare {name}`) or state the number under `classes` in its YAML."
         )
     if not names:
         assumed.append(f"short class names of {name}")

@@ -80,7 +80,7 @@ def _parsed(expression: str) -> ast.expr:
         tree = ast.parse(expression.strip(), mode="eval").body
         _refuse_unknown(tree)
     except (SyntaxError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{expression[:80]!r} is no expression of numbers") from error
+        raise ValueError(f"{expression[:80]!r} is not an arithmetic expression") from error
     return tree
 
 
@@ -97,7 +97,7 @@ def _refuse_unknown(node: ast.expr) -> None:
         case ast.Call(func=ast.Name(id=name), args=parts, keywords=[]) if name in _FUNCTIONS:
             pass
         case _:
-            raise ValueError(f"{ast.unparse(node)[:80]} is no part of an expression of numbers")
+            raise ValueError(f"{ast.unparse(node)[:80]} is not allowed in an arithmetic expression")
     for part in parts:
         _refuse_unknown(part)
 
@@ -210,7 +210,7 @@ def evaluate(expression: int | float | str, names: Mapping[str, Any]) -> float:
         if not math.isfinite(value):
             raise ValueError("its value is not finite")
     except (TypeError, ValueError, ArithmeticError) as error:
-        what = f"{expression[:80]!r} is no expression of numbers"
+        what = f"{expression[:80]!r} is not an arithmetic expression"
         raise UserError(f"{what} ({str(error).removeprefix(what)}).") from error
     return value
 
@@ -242,7 +242,7 @@ def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
 
 def _number(value: Any) -> Any:
     if not isinstance(value, int | float):
-        raise TypeError(f"{str(value)[:80]!r} is no number")
+        raise TypeError(f"{str(value)[:80]!r} is not a number")
     return value
 
 
@@ -250,4 +250,4 @@ def _refuse_explosion(base: float, power: float) -> None:
     """Whole numbers grow without end: refuse a power that no cost has."""
     digits = math.log10(abs(base)) * power if base else 0
     if abs(digits) > MOST_POWER:
-        raise ValueError(f"a power of 10 to the {digits:.0f}")
+        raise ValueError(f"its value is about 10 to the power {digits:.0f}")

@@ -68,7 +68,9 @@ class Catalogue:
         while wanted is not None:
             if wanted in (one.name for one in found):
                 circle = " extends ".join([*(one.name for one in found), wanted])
-                raise UserError(f"{found[0].where}: {circle} is a circle; break it.")
+                raise UserError(
+                    f"{found[0].where}: {circle} is circular; remove one of these references."
+                )
             if wanted in self.broken:
                 raise self.broken[wanted]
             if wanted not in self.methods and (one := self._searched(wanted)) is not None:

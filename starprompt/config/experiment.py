@@ -133,7 +133,7 @@ class Config(_Model):
     @classmethod
     def _no_doubles(cls, value: list[Any]) -> list[Any]:
         if len(set(value)) != len(value):
-            raise ValueError("an entry stands there twice")
+            raise ValueError("an entry is listed twice")
         return value
 
     @field_validator("seeds")

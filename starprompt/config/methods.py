@@ -130,8 +130,8 @@ def load_method(name: str) -> MethodSpec:
         raise unknown_name(f"method (under `keys` in {where})", spec.keys, catalogue.methods)
     if spec.keys is not None and catalogue.merged(spec.keys).get("keys") is not None:
         raise UserError(
-            f"{where}: keys: {spec.keys} makes no keys, since it takes those of another run; "
-            "name a first stage."
+            f"{where}: keys: {spec.keys} makes no keys of its own, it reads those of another "
+            "run; name a first stage."
         )
     return spec
 
@@ -175,7 +175,7 @@ def learner_class(spec: MethodSpec) -> Any:
         raise _import_failed(where, module, error) from error
     bases = getattr(found, "__mro__", ())
     if not any(f"{b.__module__}:{b.__name__}" == LEARNER for b in bases) or len(bases) < 2:
-        raise UserError(f"{where}{spec.learner} is no learner; derive its class from Learner.")
+        raise UserError(f"{where}{spec.learner} is not a learner; derive its class from Learner.")
     if missing := sorted(getattr(found, "__abstractmethods__", ())):
         raise UserError(f"{where}{spec.learner} has no {' and no '.join(missing)}; write it.")
     if not (
@@ -189,7 +189,7 @@ def learner_class(spec: MethodSpec) -> Any:
 
 def _no_learner(where: str, spec: MethodSpec) -> UserError:
     return UserError(
-        f"{where}there is no {spec.learner}; it must name an importable module and a class in it."
+        f"{where}there is no {spec.learner}; name a class in a module that Python can import."
     )
 
 
@@ -198,7 +198,7 @@ def _import_failed(where: str, module: str, error: BaseException) -> UserError:
     frames = traceback.extract_tb(error.__traceback__)
     line = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    return UserError(f"{where}{module} cannot be imported: {what}{line}; mend it.")
+    return UserError(f"{where}{module} cannot be imported: {what}{line}; fix it.")
 
 
 def check_hyperparameters(spec: MethodSpec, dataset: str) -> Any:

@@ -13,10 +13,10 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         envvar="STARPROMPT_CONFIG",
-        help="Experiment's file: here, or else the package's.",
+        help="The experiment's YAML: in this folder, else in the package.",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="For scripts.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DatasetOption = Annotated[str, typer.Option("--dataset", help="Name of a data set.")]
 MethodOption = Annotated[str, typer.Option("--method", help="Name of a method.")]
 ThreadsOption = Annotated[
@@ -24,11 +24,11 @@ ThreadsOption = Annotated[
 ]
 GpuOption = Annotated[
     int | None,
-    typer.Option("--gpu", min=0, max=1024, help="GPUs to lease, instead of the experiment's."),
+    typer.Option(
+        "--gpu", min=0, max=1024, help="GPUs to lease; overrides the experiment's number."
+    ),
 ]
 SeedsOption = Annotated[
     list[int],
-    typer.Option(
-        "--seed", help="Seed of the run and of the class order; repeat it to train several in turn."
-    ),
+    typer.Option("--seed", help="Seed of the run and of the class order; repeat it for several."),
 ]

@@ -89,7 +89,8 @@ def read_published(path: Path) -> list[PublishedNumber]:
             line = reader.line_num
             if len(cells) != len(header):
                 raise UserError(
-                    f"{path}, line {line}: {len(cells)} cells in {len(header)} columns."
+                    f"{path}, line {line}: the row has {len(cells)} cells, the header "
+                    f"{len(header)}; make them agree."
                 )
             rows.append(_row(dict(zip(header, cells, strict=True)), path, line))
     except csv.Error as error:

@@ -81,7 +81,11 @@ class WorkFolder:
             self._read_outcomes()
         else:
             if before is not None:
-                logger.warning("%s was left by other code or settings: the run begins anew", path)
+                logger.warning(
+                    "%s was written by other code or with other settings: the run starts again "
+                    "from its first task",
+                    path,
+                )
             self._run = _Run(fingerprint=fingerprint, attempts=1, started=now())
             shutil.rmtree(path, ignore_errors=True)
         if not self.outcomes and task_checkpoint.kept_place(path, 0, fingerprint) is None:
@@ -143,11 +147,11 @@ class WorkFolder:
         while (folder := self.task_folder(len(self.outcomes))).is_dir():
             outcome = _read_outcome(folder, len(self.outcomes), self.fingerprint)
             if outcome is None:
-                logger.warning("%s is damaged: its task is learned again", folder)
+                logger.warning("%s is damaged: its task is trained again", folder)
                 break
             self.outcomes.append(outcome)
         if self.outcomes and not _intact(self.state_path(), self.outcomes[-1]):
-            logger.warning("%s is damaged: the run begins afresh", self.path)
+            logger.warning("%s is damaged: the run starts again from its first task", self.path)
             self.outcomes.clear()
 
 
@@ -159,8 +163,8 @@ def pack_state(state: Mapping[str, Tensor]) -> bytes:
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise UserError(
-                f"state_dict gave {name!r} of type {type(value).__name__}; it must give tensors "
-                "by name (numbers as tensors of no dimension)."
+                f"state_dict returned {name!r} of type {type(value).__name__}; it must return "
+                "tensors by name (numbers as tensors with no dimension)."
             )
     on_device = [name for name, value in state.items() if value.device.type != "cpu"]
     # cloned, because safetensors refuses tensors that share memory, as tied weights do
@@ -183,7 +187,7 @@ def load_state(path: Path, device: torch.device) -> dict[str, Tensor]:
             }
     except (OSError, SafetensorError) as error:
         raise UserError(
-            f"{path} is missing or not a whole checkpoint ({error}); run its run again."
+            f"{path} is missing or incomplete ({error}); remove the run's folder and run it again."
         ) from error
 
 

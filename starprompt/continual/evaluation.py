@@ -153,8 +153,9 @@ def _answer(learner: Learner, test: TaskData, seen: int, where: str, bar: tqdm) 
         logits = learner.predict(batch)
         if logits.shape != (len(batch), seen):
             raise UserError(
-                f"predict in {where} gave logits of shape {tuple(logits.shape)}; it must give one "
-                f"row an image and one column a class seen so far: {(len(batch), seen)}."
+                f"predict in {where} returned logits of shape {tuple(logits.shape)}; it must "
+                "return one row per image and one column per class seen so far: "
+                f"{(len(batch), seen)}."
             )
         score, prediction = logits.float().softmax(dim=1).max(dim=1)
         ids.append(batch.ids)
@@ -169,8 +170,8 @@ def _answer(learner: Learner, test: TaskData, seen: int, where: str, bar: tqdm) 
     all_scores = _gather(scores)
     if not bool(all_scores.isfinite().all()):  # -inf may rule a class out; NaN rules nothing
         raise DivergedError(
-            f"predict in {where} gave logits that are not numbers; the method diverged while it "
-            "learned: lower its learning rates."
+            f"predict in {where} returned NaN or infinite logits, because training diverged; "
+            "lower the method's learning rates."
         )
     chosen = None
     if selections:

@@ -155,8 +155,8 @@ def _learn_all(
         state = learner.state_dict()
         if not state:
             raise UserError(
-                f"{where}: state_dict gave nothing, so that the run could not be resumed; return "
-                "all that training changes, as tensors by name."
+                f"{where}: state_dict returned nothing, so the run could not be resumed; "
+                "return every tensor that training changes, by name."
             )
         diagnostics = evaluation.features | learner.diagnostics(task)
         parameters = _counts(learner, where)
@@ -183,7 +183,8 @@ def _counts(learner: Learner, where: str) -> dict[str, int]:
     counts = dict(learner.parameter_counts())
     if unknown := sorted(map(str, counts.keys() - set(COUNTS))):
         raise UserError(
-            f"{where}: parameter_counts gave {unknown[0]!r}; it may give {', '.join(COUNTS)}."
+            f"{where}: parameter_counts returned the unknown name {unknown[0]!r}; the names "
+            f"are {', '.join(COUNTS)}."
         )
     return counts
 
@@ -277,7 +278,7 @@ def _finished(
             return None
         verify_run(folder, record)
     except UserError as error:
-        logger.warning("%s The run is trained anew.", error)
+        logger.warning("%s The run is trained again.", error)
         return None
     return record
 

@@ -71,7 +71,7 @@ def kept_place(work: Path, task: int, fingerprint: str) -> Place | None:
             return place if place.task == task else None
     except (OSError, ValueError):
         pass
-    logger.warning("%s is damaged: its task begins anew", work / FOLDER)
+    logger.warning("%s is damaged: its task starts again", work / FOLDER)
     return None
 
 

@@ -75,7 +75,7 @@ def _take_up(learner: Learner, task: Task, where: str, loop: Loop) -> Place:
     learner.load_task_state(_behind("learner.", state))
     restore_generators(_behind("generators.", state), loop.device)
     logger.info(
-        "%s: goes on at epoch %d, step %d (attempt %d)",
+        "%s: resumes at epoch %d, step %d (attempt %d)",
         *(where, place.epoch + 1, place.step + 1, loop.work.attempts),
     )
     return place

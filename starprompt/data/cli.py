@@ -20,9 +20,13 @@ def _usable(path: Path | None) -> Path | None:
 
 Root = Annotated[
     Path | None,
-    typer.Option("--root", callback=_usable, help="Where data lies; $STARPROMPT_DATA or ./data."),
+    typer.Option(
+        "--root", callback=_usable, help="Folder of all data. Default: $STARPROMPT_DATA or ./data."
+    ),
 ]
-Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads; all cores.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, max=1024, help="CPU threads. Default: all cores.")
+]
 Folder = Annotated[
     Path, typer.Option("--datasets", callback=_usable, help="Folder of the data sets' YAML files.")
 ]
@@ -30,7 +34,7 @@ Folder = Annotated[
 
 @app.command("list")
 def list_command(root: Root = None, datasets: Folder = DATASETS_FOLDER) -> None:
-    """The data sets that have a description, and what is there of each.
+    """List the data sets and whether each is downloaded and prepared.
 
     Example: starprompt data list
     """
@@ -39,7 +43,7 @@ def list_command(root: Root = None, datasets: Folder = DATASETS_FOLDER) -> None:
 
 @app.command("download")
 def download_command(name: Names, root: Root = None, datasets: Folder = DATASETS_FOLDER) -> None:
-    """Fetch a data set's files as they were published.
+    """Download a data set's published files.
 
     Example: starprompt data download eurosat
     """
@@ -56,10 +60,10 @@ def prepare_command(
         bool, typer.Option("--skip-corrupt", help="Leave out images that cannot be decoded.")
     ] = False,
     threads: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="CPU threads; all cores.")
+        int | None, typer.Option(min=1, max=1024, help="CPU threads. Default: all cores.")
     ] = None,
 ) -> None:
-    """Fetch if need be, and decode once, into a memory map.
+    """Download a data set if necessary and decode its images into a memory map.
 
     Example: starprompt data prepare digits
     """
@@ -77,24 +81,31 @@ def add_command(
     ],
     root: Root = None,
     datasets: Folder = DATASETS_FOLDER,
-    name: Annotated[str | None, typer.Option(help="Name of the data set; the folder's.")] = None,
-    title: Annotated[str | None, typer.Option(help="Title in tables; the name.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the data set. Default: the folder's.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Title in tables. Default: the name.")] = None,
     tasks: Annotated[
-        str | None, typer.Option(help="5 equal tasks; 4,3,3 classes; 50+10: first and increment.")
+        str | None,
+        typer.Option(
+            help="5: equal tasks; 4,3,3: classes per task; 50+10: first task and increment."
+        ),
     ] = None,
     test_share: Annotated[
-        float, typer.Option(help="Share of each class to test on, where there is no test folder.")
+        float, typer.Option(help="Share of each class to test on if there is no test folder.")
     ] = 0.2,
-    size: Annotated[int, typer.Option(min=1, max=4096, help="Side of the view, in pixels.")] = 224,
-    exif: Annotated[bool, typer.Option(help="Turn images as EXIF says.")] = True,
+    size: Annotated[
+        int, typer.Option(min=1, max=4096, help="Side of the network's input, in pixels.")
+    ] = 224,
+    exif: Annotated[bool, typer.Option(help="Rotate images as EXIF says.")] = True,
     skip_corrupt: Annotated[
         bool, typer.Option("--skip-corrupt", help="Leave out images that cannot be decoded.")
     ] = False,
     threads: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="CPU threads; all cores.")
+        int | None, typer.Option(min=1, max=1024, help="CPU threads. Default: all cores.")
     ] = None,
 ) -> None:
-    """Describe a folder of your own images, prepare it, and say what was taken.
+    """Describe and prepare a folder of your own images, and list what was taken.
 
     Example: starprompt data add ~/photos --tasks 5
     """
@@ -116,7 +127,7 @@ def add_command(
 
 @app.command("verify")
 def verify_command(name: Names, root: Root = None, datasets: Folder = DATASETS_FOLDER) -> None:
-    """Check counts and checksums of what was prepared.
+    """Check the counts and checksums of prepared data sets.
 
     Example: starprompt data verify digits
     """
@@ -129,11 +140,11 @@ def show_command(
     root: Root = None,
     datasets: Folder = DATASETS_FOLDER,
     output: Annotated[
-        Path | None, typer.Option(callback=_usable, help="The PNG to write; NAME.png.")
+        Path | None, typer.Option(callback=_usable, help="PNG file to write. Default: NAME.png.")
     ] = None,
-    per_class: Annotated[int, typer.Option(min=1, max=100, help="Images of each class.")] = 6,
+    per_class: Annotated[int, typer.Option(min=1, max=100, help="Images per class.")] = 6,
 ) -> None:
-    """Write a contact sheet: some images of each class with names.
+    """Write a contact sheet: some images of every class, with the classes' names.
 
     Example: starprompt data show digits --output digits.png
     """
@@ -143,7 +154,7 @@ def show_command(
 
 @app.command("where")
 def where_command(name: Names, root: Root = None, datasets: Folder = DATASETS_FOLDER) -> None:
-    """Which files a data set is made from, and where to put them by hand.
+    """Print which files a data set is made from, and where to put them by hand.
 
     Example: starprompt data where imagenet-r
     """

@@ -51,7 +51,7 @@ def decode(raw: Raw, upright: bool = False) -> NDArray[np.uint8]:
         raise
     except UnidentifiedImageError as error:
         raise CorruptImageError(
-            f"it is no image in one of the formats that are read ({', '.join(FORMATS)})"
+            f"it is not an image in one of the formats that are read ({', '.join(FORMATS)})"
         ) from error
     except Image.DecompressionBombError as error:
         raise CorruptImageError(f"it has more than {MOST_PIXELS:,} pixels") from error
@@ -100,7 +100,9 @@ def _any_image(data: bytes) -> NDArray[np.uint8]:
             if image.width * image.height > MOST_PIXELS:
                 raise CorruptImageError(f"it has more than {MOST_PIXELS:,} pixels")
             if image.mode == "F":
-                raise CorruptImageError("its pixels are floating-point numbers of no stated range")
+                raise CorruptImageError(
+                    "its pixels are floating-point numbers whose range is unknown"
+                )
             image.load()
             shallow = _eight_bit(image) if image.mode in _DEEP_MODES else image
             return np.array(shallow.convert("RGB"))
@@ -142,7 +144,7 @@ def _from_array(pixels: NDArray[np.generic]) -> Image.Image:
         raise CorruptImageError("it has no pixels")
     if np.issubdtype(pixels.dtype, np.floating):
         if not np.isfinite(pixels).all():
-            raise CorruptImageError("it has pixels that are no numbers")
+            raise CorruptImageError("some of its pixels are NaN or infinite")
         pixels = (np.clip(pixels, 0.0, 1.0) * 255).astype(np.uint8)
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,)):
         raise CorruptImageError(f"it holds {pixels.dtype} of shape {pixels.shape}")

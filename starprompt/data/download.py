@@ -105,8 +105,9 @@ def download(spec: DatasetSpec, root: Path) -> Source:
         return present  # patterns are matched and nothing says that anything is missing
     missing = [w for w in wanted_files(spec.sources[0]) if not find_files(folder, w)]
     raise UserError(
-        f"Data set {spec.name!r} could not be fetched ({'; '.join(troubles)}); connect, or put "
-        f"{', '.join(missing)} into {folder} by hand (`starprompt data where {spec.name}`)."
+        f"Data set {spec.name!r} could not be downloaded ({'; '.join(troubles)}); connect to "
+        f"the network, or put {', '.join(missing)} into {folder} by hand (`starprompt data "
+        f"where {spec.name}`)."
     )
 
 
@@ -137,8 +138,8 @@ def _refuse_altered(source: Source, folder: Path) -> None:
         path = stays_below(folder, folder / fetch.file)
         if sha256_file(path) != fetch.sha256:
             raise UserError(
-                f"{folder / fetch.file} has not the published checksum {fetch.sha256}; remove it "
-                "and fetch it again."
+                f"{folder / fetch.file} does not have the published checksum {fetch.sha256}; "
+                "remove it and download it again."
             )
 
 
@@ -217,7 +218,7 @@ def _fetch_hub(fetch: Hub, folder: Path) -> tuple[str, list[str]]:
         path = Path(_patiently(transfer))
         if lfs is not None and sha256_file(path) != lfs.sha256:
             path.unlink()
-            raise ValueError(f"{name} has not the checksum that {fetch.repository} states")
+            raise ValueError(f"{name} does not have the checksum that {fetch.repository} states")
     return commit, names
 
 
@@ -227,8 +228,8 @@ def _refuse_outside(fetch: Hub, folder: Path, name: str) -> None:
         stays_below(folder, folder / below_root(name))
     except ValueError as error:
         raise UserError(
-            f"The hub names a file {name[:200]!r} in {fetch.repository}: {error}; nothing was "
-            "fetched, tell its owner."
+            f"{fetch.repository} lists a file with the name {name[:200]!r}: {error}; nothing "
+            "was downloaded, report it to the repository's owner."
         ) from error
 
 

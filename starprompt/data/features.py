@@ -59,8 +59,8 @@ class Features:
             )
         if view_digest is not None and metadata.get("view_digest", view_digest) != view_digest:
             raise UserError(
-                f"The features in {path} are of another test view than the data set's YAML has "
-                "now; run `starprompt embed` again."
+                f"The features in {path} were computed with another test view than the data "
+                "set's YAML describes now; run `starprompt embed` again."
             )
         _check_header(path, _header(path), counts)
         try:
@@ -73,7 +73,7 @@ class Features:
                 raise _damaged(path, "its checksum is not that of its features")
         else:
             _refuse_implausible(path, tensors)
-            logger.info("%s has no checksum; `starprompt embed` writes one anew.", path)
+            logger.info("%s has no checksum; run `starprompt embed` to write one.", path)
         return {
             split: cls({kind: tensors[f"{split}.{kind}"] for kind in FEATURE_KINDS})
             for split in counts

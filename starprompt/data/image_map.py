@@ -208,9 +208,10 @@ def _storer(
             pixels, sizes[first + i] = to_stored(picture, steps)
             if pixels.shape != rows.shape[1:]:
                 raise UserError(
-                    f"{raw.images.name(first + i)} is {pixels.shape[2]}x{pixels.shape[1]} pixels, "
-                    f"the first of its split {rows.shape[3]}x{rows.shape[2]}; give the data set a "
-                    "`stored` size in its YAML."
+                    f"{raw.images.name(first + i)} has {pixels.shape[2]}x{pixels.shape[1]} "
+                    "pixels, but the first image of its split has "
+                    f"{rows.shape[3]}x{rows.shape[2]}; give the data set a `stored` size in "
+                    "its YAML."
                 )
             rows[i] = pixels
         _write_at(file, rows, images.offset + first * images[0].nbytes)

@@ -31,7 +31,9 @@ def name_of(folder: Path) -> str:
     """A data set's name from its folder's: ``My Photos (2)`` becomes ``my-photos-2``."""
     plain = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")[:100]
     if not plain:
-        raise UserError(f"{folder} has no name to call a data set by; give one with --name.")
+        raise UserError(
+            f"The folder's name {folder.name!r} gives no name for a data set; give one with --name."
+        )
     return plain
 
 
@@ -48,8 +50,8 @@ def parse_tasks(text: str) -> int | list[int] | dict[str, int]:
         first, increment = text.split("+")
         return {"first": int(first), "increment": int(increment)}
     raise UserError(
-        f"--tasks {text[:100]!r} is none of 5 (equal tasks), 4,3,3 (classes of each task) and "
-        "50+10 (first task and increment); correct it."
+        f"--tasks {text[:100]!r} is not valid; write 5 (equal tasks), 4,3,3 (classes per "
+        "task) or 50+10 (first task and increment)."
     )
 
 
@@ -160,7 +162,7 @@ def add_folder(
     path = datasets / f"{name}.yaml"
     require_name("data set", name, path)
     if datasets.is_dir() and name in list_datasets(datasets):
-        raise UserError(f"There is a {path} already; give another --name, or change that file.")
+        raise UserError(f"{path} already exists; give another --name, or edit that file.")
     description = describe_folder(folder, name, **options)
     parse_spec(description, path)
     write_text(path, as_yaml(description))

@@ -70,7 +70,7 @@ def prepare(
     except OSError as error:
         raise UserError(
             f"Data set {spec.name!r} is not prepared and {final.parent} cannot be written "
-            f"({error.strerror}); set STARPROMPT_DATA to a folder that can."
+            f"({error.strerror}); set STARPROMPT_DATA to a writable folder."
         ) from error
     try:
         if not is_current(spec, root):
@@ -78,8 +78,8 @@ def prepare(
     except OSError as error:
         place = Path(error.filename) if error.filename else final
         raise write_trouble(place, error) or UserError(
-            f"Data set {spec.name!r} could not be prepared ({place}: {error.strerror or error}); "
-            "mend that and prepare it again."
+            f"Data set {spec.name!r} could not be prepared ({place}: "
+            f"{error.strerror or error}); fix that and prepare it again."
         ) from error
     finally:
         lock.release()
@@ -180,8 +180,9 @@ def read_source(spec: DatasetSpec, source: Source, root: Path, unpacked: Path) -
     ):
         if count != classes:
             raise UserError(
-                f"Data set {spec.name!r}: its description means {classes} classes, {what} has "
-                f"{count}; correct classes or class_names in its YAML, or fetch it again."
+                f"Data set {spec.name!r}: its description states {classes} classes, but "
+                f"{what} has {count}; correct classes or class_names in its YAML, or download "
+                "it again."
             )
     names = spec.class_names or list(listing.class_names)
     _refuse_missing_classes(spec, names, {s: getattr(listing, s).labels for s in SPLITS})
@@ -198,10 +199,10 @@ def _refuse_missing_classes(
         if missing := [names[label] for label in np.flatnonzero(counts == 0)]:
             shown = ", ".join(map(repr, missing[:5]))
             more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-            which = "a training image" if split == "train" else "an image to test on"
+            which = "training image" if split == "train" else "test image"
             raise UserError(
                 f"Data set {spec.name!r}: {shown}{more} {'have' if len(missing) > 1 else 'has'} "
-                f"not {which}; add some or leave the class out."
+                f"no {which}; add some or leave the class out."
             )
 
 

@@ -172,7 +172,10 @@ def refuse_equal_names(names: Sequence[str]) -> None:
     for name in names:
         plain = " ".join(unicodedata.normalize("NFKC", name).replace("_", " ").casefold().split())
         if plain in seen:
-            raise ValueError(f"the class names {seen[plain]!r} and {name!r} are one and the same")
+            raise ValueError(
+                f"the class names {seen[plain]!r} and {name!r} are equal but for case, spacing or "
+                "Unicode form"
+            )
         seen[plain] = name
 
 

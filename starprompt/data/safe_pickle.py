@@ -61,19 +61,19 @@ _OBJECTS = np.dtype(object)
 def _latin1(text: Any, encoding: Any) -> bytes:
     """What old protocols call to write bytes: ``_codecs.encode(text, "latin1")`` alone."""
     if encoding != "latin1" or not isinstance(text, str):
-        raise UnsafePickleError("it encodes otherwise than by latin1")
+        raise UnsafePickleError("it uses an encoding other than latin1")
     return text.encode("latin1")
 
 
 def _new_type(code: Any, align: Any = False, copy: Any = True) -> _Type:
     if not isinstance(code, str) or len(code) > 3:
-        raise UnsafePickleError("it has a type of values that is no plain number")
+        raise UnsafePickleError("it has a dtype that is not a plain number")
     return _Type(code)
 
 
 def _new_array(kind: Any, shape: Any, code: Any) -> _Array:
     if kind is not _NDARRAY:
-        raise UnsafePickleError("it builds something that is no array")
+        raise UnsafePickleError("it builds an object that is not an array")
     return _Array()
 
 
@@ -106,32 +106,32 @@ def _plain_type(code: str, order: str) -> np.dtype[Any]:
     if code in ("O", "O8"):
         return _OBJECTS
     if code not in {f"{kind}{size}" for kind in "iuf" for size in (1, 2, 4, 8)} | {"b1"}:
-        raise UnsafePickleError("it has a type of values that is no plain number")
+        raise UnsafePickleError("it has a dtype that is not a plain number")
     if order == "|" and code[1] != "1":
-        raise UnsafePickleError("it has numbers of several bytes in no order")
+        raise UnsafePickleError("it has multi-byte numbers without a byte order")
     return np.dtype(order + code)
 
 
 def _typed(state: Any, code: str) -> np.dtype[Any]:
     """The type that a dtype's state describes: of it, only the byte order is for us."""
     if not isinstance(state, tuple) or len(state) not in (8, 9) or state[1] not in ("<", ">", "|"):
-        raise UnsafePickleError("it has a type of values that is no plain number")
+        raise UnsafePickleError("it has a dtype that is not a plain number")
     if any(part is not None for part in (*state[2:5], *state[8:])):
-        raise UnsafePickleError("it has a type of values with parts or names")
+        raise UnsafePickleError("it has a structured dtype")
     return _plain_type(code, state[1])
 
 
 def _shape(shape: Any) -> tuple[int, ...]:
     whole = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape)
     if not whole or len(shape) > 8:
-        raise UnsafePickleError("it has an array whose shape is no tuple of sizes")
+        raise UnsafePickleError("it has an array whose shape is not a tuple of sizes")
     return tuple(shape)
 
 
 def _numbers(data: Any, dtype: Any, shape: Any, fortran: bool) -> NDArray[Any]:
     """A numeric array of just these bytes."""
     if not isinstance(dtype, np.dtype) or dtype.hasobject:
-        raise UnsafePickleError("it makes numbers of a type that is none")
+        raise UnsafePickleError("it makes a number whose dtype is not numeric")
     sizes = _shape(shape)
     if isinstance(data, str):  # bytes of Python 2
         data = data.encode("latin1")
@@ -146,7 +146,7 @@ def _objects(values: Any, shape: Any) -> NDArray[Any]:
     """An array of arrays, texts or numbers, put in one by one."""
     sizes = _shape(shape)
     if not isinstance(values, list) or len(values) != math.prod(sizes) or len(sizes) != 1:
-        raise UnsafePickleError("it has an array of objects that is no plain row")
+        raise UnsafePickleError("it has an array of objects that is not one-dimensional")
     array = np.empty(len(values), dtype=object)
     for row, value in enumerate(values):
         array[row] = value
@@ -178,18 +178,18 @@ class _Machine:
                 if step is None:
                     raise UnsafePickleError(f"it has the opcode {opcode.name}")
                 step(argument)
-        raise UnsafePickleError("it does not end")
+        raise UnsafePickleError("it has no end")
 
     def pop(self) -> Any:
         value = self.stack.pop()
         if value is _MARK:
-            raise UnsafePickleError("its stack is out of order")
+            raise UnsafePickleError("its opcodes misuse the stack")
         return value
 
     def top(self, kind: type) -> Any:
         """The topmost value, which must be such a container."""
         if not isinstance(self.stack[-1], kind):
-            raise UnsafePickleError(f"it fills something that is no {kind.__name__}")
+            raise UnsafePickleError(f"it fills an object that is not a {kind.__name__}")
         return self.stack[-1]
 
     def since_mark(self) -> list[Any]:
@@ -247,7 +247,7 @@ class _Machine:
     def _put(self, place: int) -> None:
         value = self.stack[-1]
         if value is _MARK:
-            raise UnsafePickleError("its stack is out of order")
+            raise UnsafePickleError("its opcodes misuse the stack")
         self.memo[place] = value
         if isinstance(value, _Array):
             value.places.append(place)
@@ -272,20 +272,22 @@ class _Machine:
 
     def _name(self, module: Any, attribute: Any) -> None:
         if not isinstance(module, str) or not isinstance(attribute, str):
-            raise UnsafePickleError("it asks for a name that is no text")
+            raise UnsafePickleError("it looks up a name that is not text")
         known = _ADMITTED.get((module, attribute))
         if known is None:
-            raise UnsafePickleError(f"it asks for {f'{module}.{attribute}'[:100]}")
+            raise UnsafePickleError(f"it looks up {f'{module}.{attribute}'[:100]}")
         self.stack.append(known)
 
     def _reduce(self, _: Any) -> None:
         arguments, name = self.pop(), self.pop()
         if not isinstance(name, _Name) or name.call is None or not isinstance(arguments, tuple):
-            raise UnsafePickleError("it calls what is not to be called")
+            raise UnsafePickleError("it calls an object that may not be called")
         try:
             self.stack.append(name.call(*arguments))
         except TypeError as error:
-            raise UnsafePickleError("it calls with other arguments than arrays have") from error
+            raise UnsafePickleError(
+                "it calls an array function with unexpected arguments"
+            ) from error
 
     def _build(self, _: Any) -> None:
         """Give an array or a type its state, and put what it becomes in all its places."""
@@ -300,7 +302,7 @@ class _Machine:
                 _objects(data, shape) if is_row else _numbers(data, dtype, shape, fortran is True)
             )
         else:
-            raise UnsafePickleError("it gives a state to what has none")
+            raise UnsafePickleError("it sets the state of an object that has none")
         for place in value.places:
             self.memo[place] = made
         self.stack.append(made)
@@ -320,7 +322,7 @@ def _mapping(values: list[Any]) -> dict[Any, Any]:
     """Keys and values in turn as a dict; keys are texts, bytes or numbers."""
     keys = values[::2]
     if len(values) % 2 or not all(type(key) in (str, bytes, int) for key in keys):
-        raise UnsafePickleError("it has a mapping whose keys are no texts")
+        raise UnsafePickleError("it has a mapping whose keys are not text")
     return dict(zip(keys, values[1::2], strict=True))
 
 
@@ -349,8 +351,8 @@ def _load(file: BinaryIO, size: int, what: str) -> Any:
         return _Machine().run(_Bounded(file, size))
     except UnsafePickleError as error:
         raise UserError(
-            f"{what} is refused: a pickle of arrays has no need of this, but {error}; get the file "
-            "again from its publisher."
+            f"{what} is refused, because it is not a plain pickle of arrays: {error}; get the "
+            "file again from its publisher."
         ) from error
     except Exception as error:  # a damaged pickle can end in any exception
         what_failed = reason(error)
@@ -419,7 +421,7 @@ def _read_npy(file: Any, size: int, what: str) -> NDArray[Any]:
         raise ValueError(f"it holds {dtype.kind!r} values, not numbers")
     count = math.prod(shape)
     if not 0 <= count * dtype.itemsize <= size or any(side < 0 for side in shape):
-        raise ValueError(f"its shape {shape} does not belong to its {size} bytes")
+        raise ValueError(f"its shape {shape} does not match its {size} bytes")
     data = file.read(count * dtype.itemsize)
     if len(data) != count * dtype.itemsize:
         raise ValueError("it ends too early")

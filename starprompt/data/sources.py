@@ -26,7 +26,7 @@ def below_root(name: str) -> str:
     if len(name) > 1000 or any(len(part.encode("utf-8", "replace")) > 255 for part in parts):
         raise ValueError("the name is too long for a file")
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in name):
-        raise ValueError("a file's name must not hold control characters")
+        raise ValueError("a file's name must not contain control characters")
     if name.startswith("/") or "\\" in name or re.match("[A-Za-z]:", name):
         raise ValueError("a path below the data set's folder is expected, with / between its parts")
     if any(part in ("", ".", "..") or part.startswith(".") for part in parts):
@@ -57,7 +57,7 @@ def _image_folder(name: str) -> str:
     """An absolute path, or one below the data root."""
     longest = max(len(part.encode("utf-8", "replace")) for part in name.split("/"))
     if "\0" in name or len(name) > 4000 or longest > 255:
-        raise ValueError("this is no path of a folder")
+        raise ValueError("this is not a folder's path")
     if not name.startswith("/"):
         below_root(name.rstrip("/"))
     return name

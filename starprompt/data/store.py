@@ -142,15 +142,15 @@ def open_prepared(folder: Path) -> PreparedDataset:
         )
     if manifest.get("format_version") != FORMAT_VERSION:
         raise UserError(
-            f"{folder} was prepared in format {manifest.get('format_version')}, this version "
-            f"reads {FORMAT_VERSION}; run `starprompt data prepare {name}`."
+            f"{folder} was prepared in format {manifest.get('format_version')}, but this "
+            f"version reads {FORMAT_VERSION}; run `starprompt data prepare {name}`."
         )
     try:
         _check_manifest(manifest, name)
         checksums: dict[str, str] = manifest["sha256"]
         names = json.loads(_checked(folder / "class_names.json", checksums, MOST_MANIFEST))
         if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
-            raise ValueError("class_names.json holds no list of names")
+            raise ValueError("class_names.json does not hold a list of names")
         train, test = (_open_split(folder, split, manifest, len(names)) for split in SPLITS)
     except (OSError, ValueError, EOFError, KeyError, TypeError, RecursionError) as error:
         what = reason(error)

@@ -65,9 +65,11 @@ class StoredImages(Sequence[NDArray[np.uint8]]):
         self.shape: tuple[int, int, int, int] = shape
         self._row_bytes = math.prod(shape[1:])
         if os.fstat(self._fd).st_size != self._offset + shape[0] * self._row_bytes:
-            raise ValueError(f"{path.name} has another size than its {shape[0]} images")
+            raise ValueError(f"the size of {path.name} does not match its {shape[0]} images")
         if digests.chunks and len(digests.chunks) != -(-shape[0] // CHUNK_ROWS):
-            raise ValueError(f"{path.name} has {shape[0]} images, the manifest other chunks")
+            raise ValueError(
+                f"{path.name} has {shape[0]} images, but the manifest lists other chunks"
+            )
         self._lock = threading.Lock()
         self._checked: set[int] = set()
         self._state = (0, 0)

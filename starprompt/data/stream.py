@@ -85,7 +85,7 @@ class TaskData:
         if any(
             part._split is not first._split or part._views is not first._views for part in parts
         ):
-            raise ValueError("these images are not of one split of one stream")
+            raise ValueError("these images are not from one split of one stream")
         ids = np.concatenate([part.ids for part in parts])
         labels = torch.cat([part.labels for part in parts])
         return cls(first._split, ids, labels, first._views, first._features, first._task)
@@ -124,7 +124,7 @@ class TaskData:
         Order and augmentation depend on (seed, task, epoch, batch) alone.
         """
         if batch_size < 1:
-            raise UserError(f"The batch size {batch_size} is not positive; correct it.")
+            raise UserError(f"The batch size {batch_size} is not positive; give 1 or more.")
         if unknown := set(inputs) - set(INPUTS):
             raise ValueError(f"unknown inputs {sorted(unknown)}; there are {INPUTS}")
         key = (self._views.seed, self._task, epoch)
@@ -164,7 +164,7 @@ class TaskData:
         """
         rows = ids.cpu().numpy()
         if not np.isin(rows, self.ids).all():
-            raise LookupError(f"an image was asked for that is not of task {self._task}")
+            raise LookupError(f"an image outside the task {self._task} was requested")
         images = torch.from_numpy(np.asarray(self._split.images[rows]))
         return images, torch.from_numpy(self._split.sizes[rows])
 
@@ -322,7 +322,9 @@ class TaskStream(Sequence[Task]):
 
         bounds = list(pairwise((0, *self.info.task_ends)))[:first_tasks]
         if not bounds or (first_tasks is not None and first_tasks < 1):
-            raise UserError(f"A stream of {first_tasks} tasks teaches nothing; give 1 or more.")
+            raise UserError(
+                f"A stream of {first_tasks} tasks has nothing to train on; give 1 or more."
+            )
         self.test_tasks = [data("test", a, b, t) for t, (a, b) in enumerate(bounds)]
         if joint:
             bounds = [(0, bounds[-1][1])]

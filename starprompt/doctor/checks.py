@@ -124,7 +124,7 @@ def _ask_torch() -> dict[str, Any]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise UserError(f"torch is not imported within {LIMIT:g} seconds.") from None
+        raise UserError(f"Importing torch took more than {LIMIT:g} seconds.") from None
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise UserError(f"torch cannot be imported: {last[:200]}; install it again.")

@@ -15,9 +15,9 @@ def doctor_command(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Check what an experiment needs of this machine: a line per need, with what to do.
+    """Check whether this machine can run an experiment: one line per check, with what to do.
 
-    Exit status 1 where the experiment cannot run like this.
+    Exit status 1 if the experiment cannot run.
 
     Example: starprompt doctor --config config/paper.yaml
     """

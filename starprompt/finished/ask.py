@@ -57,7 +57,7 @@ def choices(run: LoadedRun, predicted: Predicted, first: Predicted | None) -> li
     """
     if predicted.selection is None and first is None:
         raise UserError(
-            f"{run.record.method.name} selects no prompts, so that there is nothing to explain; "
+            f"{run.record.method.name} selects no prompts, so there is nothing to explain; "
             "leave --explain out."
         )
     found: list[list[Choice]] = [[] for _ in range(len(predicted.scores))]

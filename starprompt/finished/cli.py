@@ -11,14 +11,16 @@ from starprompt.record.run_files import RECORD
 
 RunFolder = Annotated[
     Path,
-    typer.Argument(help="Folder of a finished run, as results/runs/NAME/DATASET/METHOD/seedN."),
+    typer.Argument(
+        help="Folder of a finished run, such as results/runs/NAME/DATASET/METHOD/seedN."
+    ),
 ]
 Keys = Annotated[
-    Path | None, typer.Option(help="Folder of the run that made its keys, where that was moved.")
+    Path | None, typer.Option(help="Folder of the run that made the keys, if it was moved.")
 ]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-AsCsv = Annotated[bool, typer.Option("--csv", help="For machines.")]
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def predict_command(
@@ -27,14 +29,14 @@ def predict_command(
     top: Annotated[int, typer.Option(min=1, help="Classes per image, best first.")] = 1,
     explain: Annotated[
         Path | None,
-        typer.Option(help="Picture of which prompt each layer chose: a .png, .pdf or .svg."),
+        typer.Option(help="Draw which prompt each layer chose, into this .png, .pdf or .svg."),
     ] = None,
     keys: Keys = None,
     device: Device = "cpu",
     as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a finished run sees in images: class and score, per image.
+    """Classify images with a finished run: class and score per image.
 
     Example: starprompt predict results/runs/demo/digits/starprompt/seed1993 photos
     """

@@ -141,9 +141,12 @@ class LoadedRun:
             sizes.append(size)
         if bad:
             more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-            raise UserError(f"Images that cannot be decoded: {', '.join(bad[:5])}{more}.")
+            raise UserError(
+                f"{len(bad)} images cannot be decoded: {', '.join(bad[:5])}{more}; replace them "
+                "or leave them out."
+            )
         if not index:
-            raise UserError("There is no image to predict; name some.")
+            raise UserError("There is no image to predict; name at least one.")
         batches = (self._batch([one], [size]) for one, size in zip(pixels, sizes, strict=True))
         return self._predicted(batches, index)
 
@@ -173,8 +176,8 @@ class LoadedRun:
         seen, side = found["images"], self.facts.image_size
         if seen is not None and seen.shape[-2:] != (side, side):
             raise UserError(
-                f"The view is of {tuple(seen.shape[-2:])} pixels, and {self.folder} was trained on "
-                f"{(side, side)}; bring the images to the size that its data set had."
+                f"The view has {tuple(seen.shape[-2:])} pixels, but {self.folder} was trained "
+                f"on {(side, side)}; resize the images to the size that its data set had."
             )
         return Batch(unknown.to(device), unknown.to(device), **found)
 
@@ -192,7 +195,9 @@ class LoadedRun:
             torch.cat(scores).numpy(), index=pd.Index(index, name="image"), columns=self.class_names
         )
         if not np.isfinite(frame.to_numpy()).all():
-            raise UserError(f"{self.folder} gives scores that are not numbers; run it again.")
+            raise UserError(
+                f"{self.folder} predicts scores that are NaN or infinite; run it again."
+            )
         return Predicted(frame, pd.concat(tables, ignore_index=True) if tables else None)
 
 
@@ -218,7 +223,9 @@ def load_run(
     folder = Path(folder)
     record = read_record(folder / RECORD)
     if "perturbation" in record.extra:
-        raise UserError(f"{folder} ran with perturbed weights to measure rounding; choose another.")
+        raise UserError(
+            f"{folder} was trained with perturbed weights, to measure rounding; choose another run."
+        )
     facts = view_facts(folder, record)
     checkpoint = checked_file(folder / CHECKPOINT, record)
     precision = record.extra.get("precision", "float32")
@@ -237,8 +244,8 @@ def load_run(
     spec = load_method(record.method.name)
     if spec.learner != record.method.learner:  # a record decides on no import
         raise UserError(
-            f"{folder} is a run of {record.method.learner}, and {spec.name} is {spec.learner} now; "
-            "go back to the code that made it, or run it again."
+            f"{folder} was trained with {record.method.learner}, but {spec.name} is now "
+            f"{spec.learner}; go back to the code that made it, or run it again."
         )
     kind = learner_class(spec)
     try:
@@ -272,8 +279,8 @@ def view_facts(folder: Path, record: RunRecord) -> ViewFacts:
     now = data_digest(prepared, spec, record.extra.get("validation"))
     if now != record.stream.data_digest:
         raise UserError(
-            f"{folder} was trained on another view or other images of {dataset} than there are "
-            "now; restore them, or run it again."
+            f"{folder} was trained on another view or on other images of {dataset} than are "
+            "prepared now; restore them, or run it again."
         )
     return ViewFacts.of(spec)
 
@@ -291,8 +298,8 @@ def keys_folder(folder: Path, record: RunRecord, given: Path | str | None = None
         )
     if sha256_file(checkpoint) != record.keys["digest"]:
         raise UserError(
-            f"{checkpoint} holds other keys than {folder} was trained with; find those with "
-            f"`starprompt records list`, or run {method} and it again."
+            f"{checkpoint} holds other keys than {folder} was trained with; find the right "
+            f"ones with `starprompt records list`, or run {method} and then this run again."
         )
     return found
 
@@ -334,13 +341,13 @@ def _same_clip(folder: Path, record: RunRecord, device: torch.device, precision:
 
 def _backbone(folder: Path, record: RunRecord, kind: str) -> str:
     if kind not in record.backbones:
-        raise UserError(f"{folder} asks for a {kind}, and its record names none; run it again.")
+        raise UserError(f"{folder} needs a {kind}, but its record names none; run it again.")
     return record.backbones[kind]["name"]
 
 
 def _refuse_other_weights(folder: Path, record: RunRecord, kind: str, digest: str) -> None:
     if digest != record.backbones[kind]["digest"]:
         raise UserError(
-            f"{folder} was trained on other weights than {kind} {record.backbones[kind]['name']} "
-            "has now; restore them, or run it again."
+            f"{folder} was trained with other weights than {kind} "
+            f"{record.backbones[kind]['name']} has now; restore them, or run it again."
         )

@@ -34,7 +34,9 @@ def draw_choices(
     Raises :class:`UserError` for a file of another kind and for more than :data:`MOST` images.
     """
     if path.suffix.lower() not in ENDINGS:
-        raise UserError(f"{path} is no picture that is written; end it in {', '.join(ENDINGS)}.")
+        raise UserError(
+            f"{path} has no known picture format; end its name in {', '.join(ENDINGS)}."
+        )
     if len(pictures) > MOST:
         raise UserError(f"{len(pictures)} images do not fit into one picture; give up to {MOST}.")
     lines = max(len(own) for own in choices)

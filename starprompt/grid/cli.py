@@ -15,17 +15,21 @@ app = typer.Typer()
 @app.command("submit", rich_help_panel="Grid")
 def submit_command(
     config: ConfigOption = DEFAULT_CONFIG,
-    go: Annotated[bool, typer.Option("--go", help="Make the call, not only print it.")] = False,
-    partition: Annotated[str | None, typer.Option(help="SLURM's, for all jobs.")] = None,
-    account: Annotated[str | None, typer.Option(help="SLURM's.")] = None,
-    gpu_model: Annotated[str | None, typer.Option(help="Type of GPU, as sinfo names it.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Most jobs in SLURM's queue at a time.")] = 100,
+    go: Annotated[
+        bool, typer.Option("--go", help="Run the call instead of only printing it.")
+    ] = False,
+    partition: Annotated[str | None, typer.Option(help="SLURM partition of all jobs.")] = None,
+    account: Annotated[str | None, typer.Option(help="SLURM account of all jobs.")] = None,
+    gpu_model: Annotated[str | None, typer.Option(help="GPU type, as sinfo names it.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Maximum of jobs in SLURM's queue.")] = 100,
     local: Annotated[
         bool, typer.Option("--local", help="Run locally even if SLURM is available.")
     ] = False,
-    more: Annotated[list[str] | None, typer.Argument(help="For snakemake, behind `--`.")] = None,
+    more: Annotated[
+        list[str] | None, typer.Argument(help="Arguments for Snakemake, after `--`.")
+    ] = None,
 ) -> None:
-    """Print the call of the workflow that is right for this machine: its GPUs, or SLURM.
+    """Print the call of the workflow that suits this machine's GPUs or its SLURM.
 
     Example: starprompt submit --config config/paper.yaml --go
     """
@@ -46,14 +50,17 @@ def submit_command(
 def status_command(
     config: ConfigOption = DEFAULT_CONFIG,
     state: Annotated[
-        str | None, typer.Option(help="finished, running, waiting, started or failed alone.")
+        str | None,
+        typer.Option(help="Only runs in this state: finished, running, waiting, started, failed."),
     ] = None,
-    ablations: Annotated[bool, typer.Option(help="Show the ablations' runs too.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Stay and show changes.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-    html: Annotated[Path | None, typer.Option("--html", help="Write this page.")] = None,
+    ablations: Annotated[bool, typer.Option(help="Also show the ablations' runs.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep running and show changes.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write an HTML page to this file.")
+    ] = None,
 ) -> None:
-    """Say of every run whether it is finished, running, waiting, started or failed, and where.
+    """Print every run's state: finished, running, waiting, started or failed, and where it runs.
 
     Example: starprompt status --state failed
     """

@@ -203,7 +203,7 @@ class _Shown:
                 self.look(self.statuses())
             self.look(self.statuses())
         except (OSError, UserError) as error:  # the grid goes on without being shown
-            logging.getLogger(__name__).warning("progress is shown no longer: %s", error)
+            logging.getLogger(__name__).warning("progress can no longer be shown: %s", error)
 
     def statuses(self) -> list[RunStatus]:
         return experiment_status(self.config, self.ablations, self._known, self.grid)

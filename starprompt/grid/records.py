@@ -67,7 +67,9 @@ def export(
         and (config.run_folder(run) / RECORD).is_file()
     ]
     if not runs:
-        raise UserError(f"No run of {config.name} that was asked for has finished; run it first.")
+        raise UserError(
+            f"None of the requested runs of {config.name} has finished; run them first."
+        )
     folders = {_member(config.name, run): config.run_folder(run) for run in runs}
     pack(folders, archive, checkpoints)
     return runs
@@ -126,7 +128,9 @@ def merge(
         _refuse_other_keys(config, {**there, **incoming}, set(incoming))
         for name in new:
             if owner(places[name][1]) is not None:
-                raise UserError(f"A process trains {name} now; merge again when it has ended.")
+                raise UserError(
+                    f"Another process is training {name}; merge again when it has ended."
+                )
         digest = sha256_file(archive)
         for name in new:
             write_origin(staging / name, origin, digest)
@@ -176,8 +180,8 @@ def refuse_unlike(grid: Grid, records: Mapping[Path, RunRecord], incoming: set[P
     """Raises :class:`UserError` for an incoming run that :func:`unlike_ones` names."""
     for folder, why in unlike_ones(grid, records, incoming).items():
         raise UserError(
-            f"{_shown(records[folder])} is of another configuration than {grid.config.name} here "
-            f"({why}); leave it out of the export, or import it instead."
+            f"{_shown(records[folder])} has another configuration than {grid.config.name} has "
+            f"here ({why}); leave it out of the export, or import it instead."
         )
 
 
@@ -276,8 +280,8 @@ def _new_runs(places: Mapping[str, tuple[Path, Path]], where: str) -> list[str]:
     if unequal:
         more = f" and {len(unequal) - _NAMED} more" if len(unequal) > _NAMED else ""
         raise UserError(
-            f"{', '.join(unequal[:_NAMED])}{more} is in {where} already with other bytes: the same "
-            "run was made twice; remove one of the two, or export without it."
+            f"Already in {where} with other contents: {', '.join(unequal[:_NAMED])}{more}. The "
+            "same run was trained twice; remove one of the two, or export without it."
         )
     return sorted(places.keys() - there)
 
@@ -289,7 +293,9 @@ def _place(source: Path, final: Path) -> None:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise UserError(f"A process trains {final} now; merge again when it has ended.") from None
+        raise UserError(
+            f"Another process is training {final}; merge again when it has ended."
+        ) from None
     try:
         # origin.json may come early: it names the record that it is of
         for name in sorted((file.name for file in source.iterdir()), key=RECORD.__eq__):

@@ -1,4 +1,4 @@
-"""`starprompt records`: finished runs as archives, of others, side by side, and verified."""
+"""`starprompt records`: export, import, merge, list, compare and verify finished runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +11,8 @@ from starprompt.errors import UserError
 
 app = typer.Typer(no_args_is_help=True)
 
-OriginOption = Annotated[str, typer.Option("--origin", help="Name that tables call it by.")]
-ArchiveArgument = Annotated[Path, typer.Argument(help="What `records export` wrote.")]
+OriginOption = Annotated[str, typer.Option("--origin", help="Name of the source, shown in tables.")]
+ArchiveArgument = Annotated[Path, typer.Argument(help="Archive that `records export` wrote.")]
 
 
 @app.command("export")
@@ -20,13 +20,16 @@ def export_command(
     archive: Annotated[Path, typer.Argument(help="Zip file to write.")],
     config: ConfigOption = DEFAULT_CONFIG,
     checkpoints: Annotated[
-        bool, typer.Option("--checkpoints", help="With checkpoints and diagnostics, for a merge.")
+        bool,
+        typer.Option(
+            "--checkpoints", help="Include checkpoints and diagnostics, which a merge needs."
+        ),
     ] = False,
     dataset: Annotated[list[str] | None, typer.Option(help="Only this data set.")] = None,
     method: Annotated[list[str] | None, typer.Option(help="Only this method.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Only this seed.")] = None,
 ) -> None:
-    """Write an experiment's finished runs, verified, into one archive with a manifest.
+    """Verify an experiment's finished runs and write them into one archive.
 
     Example: starprompt records export demo.zip
     """
@@ -40,14 +43,14 @@ def export_command(
 
 @app.command("import")
 def import_command(archive: ArchiveArgument, origin: OriginOption) -> None:
-    """Place another's runs under results/imported/ORIGIN; tables show whose they are.
+    """Import other people's runs into results/imported/ORIGIN; tables name their origin.
 
     Example: starprompt records import theirs.zip --origin lab-b
     """
     from starprompt.grid.records import import_archive
 
     new, known = import_archive(archive, origin)
-    typer.echo(f"{len(new)} runs are new under {RESULTS}/imported/{origin}, {known} were there")
+    typer.echo(f"{len(new)} new runs under {RESULTS}/imported/{origin}; {known} were there already")
 
 
 @app.command("merge")
@@ -56,7 +59,7 @@ def merge_command(
     origin: OriginOption,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
-    """Place runs of the same experiment, trained on another machine, among those made here.
+    """Add this experiment's runs from another machine to the runs made here.
 
     Example: starprompt records merge second.zip --origin node-2
     """
@@ -64,19 +67,21 @@ def merge_command(
 
     experiment = load_config(config)
     new, known = merge(experiment, archive, origin)
-    typer.echo(f"{len(new)} runs are new in {experiment.runs_folder}, {known} were there")
+    typer.echo(f"{len(new)} new runs in {experiment.runs_folder}; {known} were there already")
 
 
 @app.command("list")
 def list_command(
-    path: Annotated[Path | None, typer.Argument(help="Folder; all results otherwise.")] = None,
+    path: Annotated[
+        Path | None, typer.Argument(help="Folder of records. Default: all results.")
+    ] = None,
     experiment: Annotated[str | None, typer.Option(help="Only this experiment's runs.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="For spreadsheets and pandas.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """List records: origin, method, data set, seed, accuracy, source, versions, device.
 
-    Exit status 1 where a record is refused.
+    Exit status 1 if a record is refused.
 
     Example: starprompt records list --csv
     """
@@ -93,11 +98,11 @@ def list_command(
 @app.command("diff")
 def diff_command(
     one: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    other: Annotated[Path, typer.Argument(help="Folder of another.")],
+    other: Annotated[Path, typer.Argument(help="Folder of another run.")],
 ) -> None:
     """Compare two runs: configuration, code, versions, results, first differing prediction.
 
-    Exit status 1 where configuration, results or predictions differ.
+    Exit status 1 if configuration, results or predictions differ.
 
     Example: starprompt records diff RUN OTHER
     """
@@ -112,13 +117,13 @@ def diff_command(
 @app.command("verify")
 def verify_command(
     paths: Annotated[
-        list[Path] | None, typer.Argument(help="Folders; all results otherwise.")
+        list[Path] | None, typer.Argument(help="Folders of records. Default: all results.")
     ] = None,
     experiment: Annotated[str | None, typer.Option(help="Only this experiment's runs.")] = None,
 ) -> None:
     """Recompute every metric from the accuracy matrix, and the matrix from the predictions.
 
-    Exit status 1 with the names of the runs that contradict themselves.
+    Exit status 1 if a run contradicts itself; each such run is named.
 
     Example: starprompt records verify --experiment demo
     """
@@ -129,7 +134,7 @@ def verify_command(
     bad = verify_all(folders)
     for why in bad.values():
         typer.echo(f"refused: {why}")
-    typer.echo(f"{len(folders) - len(bad)} of {len(folders)} runs are good.")
+    typer.echo(f"{len(folders) - len(bad)} of {len(folders)} runs are consistent.")
     raise typer.Exit(int(bool(bad)))
 
 

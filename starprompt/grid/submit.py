@@ -74,7 +74,8 @@ def local_call(config_file: Path, config: Config, gpus: int) -> Call:
         return Call(arguments, ["Jobs run on this machine, which has no GPU: on the CPU."])
     if config.gpu > gpus:
         raise UserError(
-            f"{config_file} asks for {config.gpu} GPUs a run (gpu), but this machine has {gpus}."
+            f"{config_file} asks for {config.gpu} GPUs per run (gpu), but this machine has "
+            f"{gpus}; lower gpu."
         )
     arguments[2:2] = ["--resources", f"gpu={gpus}"]
     return Call(arguments, [f"Jobs run on this machine; GPUs: {gpus}."])

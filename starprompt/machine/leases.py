@@ -152,8 +152,8 @@ def leases_folder(environ: Mapping[str, str] = os.environ) -> Path:
         (folder / "queue").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"{folder}, where GPUs are leased, cannot be used ({error.strerror}); set {FOLDER} to "
-            "a folder that can."
+            f"{folder}, where GPUs are leased, cannot be used ({error.strerror}); set "
+            f"{FOLDER} to a writable folder."
         ) from error
     return folder
 

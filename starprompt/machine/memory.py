@@ -91,8 +91,8 @@ def plan(
     elif asked != "auto" and asked < batch:
         logger.warning("%s: the method can't split its batches; micro_batch is ignored", where)
     logger.info(
-        "%s: needs up to %s: parameters %s, learning them %s, a step %s and %s an image, %d at a "
-        "time%s; %s has %s",
+        "%s: needs up to %s (parameters %s, gradients and optimiser %s, per step %s, per "
+        "image %s, %d images at a time%s); %s has %s",
         *(where, gigabytes(need.of(size)), gigabytes(need.parameters), gigabytes(need.learning)),
         *(gigabytes(need.step), gigabytes(need.image), size),
         "" if size == batch else f" (batches of {batch} in {-(-batch // size)} micro-batches)",
@@ -101,8 +101,8 @@ def plan(
     if need.of(size) > usable:
         if splits and asked == "auto":
             raise UserError(
-                f"{where} needs {gigabytes(need.of(1))} for a single image, and {device.type} has "
-                f"{gigabytes(available)}, of which {USABLE:.0%} can be planned with; take a "
+                f"{where} needs {gigabytes(need.of(1))} for a single image, and {device.type} "
+                f"has {gigabytes(available)}, of which a run may use {USABLE:.0%}; take a "
                 "device with more memory, smaller backbones, or precision: bf16."
             )
         logger.warning("%s: that may not fit; a smaller batch_size or micro_batch helps", where)

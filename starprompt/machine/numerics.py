@@ -71,7 +71,7 @@ def settle(
         if any(name in sys.modules for name in READERS):
             if environ.get(_RESTARTED):
                 raise UserError(
-                    "numerics: portable could not be set: something changes the environment "
+                    "numerics: portable could not be set, because the environment changes "
                     f"after this process has started; set {_as_shell()} yourself."
                 )
             environ[_RESTARTED] = "1"
@@ -92,7 +92,7 @@ def require(numerics: Numerics) -> None:
 
     if not _is_set(os.environ) or torch.backends.cpu.get_cpu_capability() != "AVX2":
         raise UserError(
-            "numerics: portable has to be set before any library is loaded, as the commands of "
+            "numerics: portable must be set before any library is loaded, as the commands of "
             f"starprompt do; start Python with {_as_shell()}."
         )
     _require_processor()
@@ -157,8 +157,8 @@ def _require_processor() -> None:
     found = set(np.show_config(mode="dicts")["SIMD Extensions"].get("found", ()))  # type: ignore[call-overload]
     if not (found & {"X86_V3"} or found >= {"AVX2", "FMA3"}):
         raise UserError(
-            "numerics: portable needs a processor with AVX2 and FMA (Intel since Haswell, 2013; "
-            "AMD since Zen, 2017), which this one is not; write numerics: native."
+            "numerics: portable needs AVX2 and FMA (Intel since Haswell, 2013; AMD since "
+            "Zen, 2017), which this processor lacks; write numerics: native."
         )
 
 

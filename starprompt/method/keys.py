@@ -91,10 +91,11 @@ class FirstStageKeys(Keys):
                 shape = checkpoint.get_slice("keys").get_shape() if "keys" in names else []
         except (OSError, SafetensorError) as error:
             raise UserError(
-                f"{self._file} is not a whole checkpoint ({error}); remove its run, run it again."
+                f"{self._file} is incomplete or damaged ({error}); remove its run's folder "
+                "and run it again."
             ) from error
         if len(shape) != 2:
-            raise UserError(f"{self._file} holds no keys; is it a first stage's checkpoint?")
+            raise UserError(f"{self._file} holds no keys; give the checkpoint of a first stage.")
         self.n_classes, self.dim = shape
 
     def reveal(self, seen: int) -> None:
@@ -107,7 +108,8 @@ class FirstStageKeys(Keys):
             keys = checkpoint.get_slice("keys")[:seen]
         if not keys.isfinite().all():
             raise UserError(
-                f"{self._file} holds keys that are not finite; remove its run, run it again."
+                f"{self._file} holds keys that are not finite; remove its run's folder and "
+                "run it again."
             )
         self._seen = keys.to(self._device)
 

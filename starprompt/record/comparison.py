@@ -86,9 +86,15 @@ def _predictions(folder: Path, record: RunRecord) -> Table:
     try:
         table = pq.read_table(path, columns=[*_KEYS, "label", "prediction"])
     except (OSError, ArrowException, KeyError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({' '.join(str(error).split())[:200]}).") from error
+        raise UserError(
+            f"{path} is damaged ({' '.join(str(error).split())[:200]}); remove the run's folder "
+            "and run it again."
+        ) from error
     if any(str(table.schema.field(n).type) != PREDICTION_COLUMNS[n] for n in table.column_names):
-        raise UserError(f"{path} has columns of other types than predictions have.")
+        raise UserError(
+            f"{path} has columns of other types than predictions have; remove the run's folder "
+            "and run it again."
+        )
     return table
 
 

@@ -189,30 +189,34 @@ def read_record(path: Path) -> RunRecord:
     try:
         value = json.loads(read_text(path, MOST_RECORD))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not a JSON record ({error}); remove it, run again.") from error
+        raise UserError(
+            f"{path} is not a JSON record ({error}); remove it and run again."
+        ) from error
     if isinstance(value, dict) and value.get("schema_version") != SCHEMA_VERSION:
         raise UserError(
-            f"{path} has record schema {value.get('schema_version')!r}, this version reads "
-            f"{SCHEMA_VERSION}; run it again."
+            f"{path} has record schema {value.get('schema_version')!r}, but this version "
+            f"reads {SCHEMA_VERSION}; run it again."
         )
     try:
         if isinstance(value, dict) and SEAL in value:  # records of before have none
             value = unsealed(value)
     except ValueError:
-        raise UserError(f"{path} was changed after it was written; remove it, run again.") from None
+        raise UserError(
+            f"{path} was changed after it was written; remove it and run again."
+        ) from None
     try:
         record = RunRecord.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole"
         raise UserError(
-            f"{path} is not a valid record: {where}: {first['msg']}; remove it, run again."
+            f"{path} is not a valid record: {where}: {first['msg']}; remove it and run again."
         ) from error
     found = (record.stream.dataset, record.method.name, record.stream.seed)
     if (expected := named_run(path.parent)) is not None and expected != found:
         raise UserError(
-            f"{path} is the record of {_run(found)}, in the folder of {_run(expected)}; remove it, "
-            "run again."
+            f"{path} is the record of {_run(found)}, but lies in the folder of "
+            f"{_run(expected)}; remove it and run again."
         )
     return record
 
@@ -232,12 +236,12 @@ def checked_file(path: Path, record: RunRecord | None = None) -> Path:
         found = sha256_file(path)
     except OSError as error:
         raise UserError(
-            f"{path} cannot be read ({error.strerror}); remove the run, run it again."
+            f"{path} cannot be read ({error.strerror}); remove the run's folder and run it again."
         ) from error
     if expected is not None and found != expected:
         raise UserError(
-            f"{path} is not the file that its run left (its digest differs from the record's); "
-            "remove the run, run it again."
+            f"{path} is not the file that its run wrote (its digest differs from the "
+            "record's); remove the run's folder and run it again."
         )
     return path
 

@@ -110,4 +110,6 @@ def _compare(path: Path, found: dict[str, np.ndarray], record: RunRecord) -> Non
 
 def _damaged(path: Path, why: str) -> UserError:
     short = " ".join(why.split())[:300]
-    return UserError(f"{path} does not fit its record ({short}); remove the run, run it again.")
+    return UserError(
+        f"{path} contradicts its record ({short}); remove the run's folder and run it again."
+    )

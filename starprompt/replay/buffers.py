@@ -17,7 +17,7 @@ class SampleBuffer(ABC):
 
     def __init__(self, capacity: int) -> None:
         if capacity < 0:
-            raise ValueError(f"a buffer can't hold {capacity} samples")
+            raise ValueError(f"a buffer cannot hold {capacity} samples")
         self.capacity = capacity
         self.fields: dict[str, Tensor] = {}
         self.filled = 0

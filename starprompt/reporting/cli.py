@@ -47,7 +47,7 @@ def tables_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
 @app.command("figures", rich_help_panel="Results")
 def figures_command(
     config: ConfigOption = DEFAULT_CONFIG,
-    threads: Annotated[int, typer.Option(min=1, help="Processes that share the data sets.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Processes that draw in parallel.")] = 1,
 ) -> None:
     """Draw the paper's figures from finished runs: PDF and PNG.
 
@@ -85,7 +85,7 @@ def ablations_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 @app.command("compare", rich_help_panel="Results")
 def compare_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Measure how an experiment's methods err and choose prompts: results/NAME/findings.md.
+    """Measure the methods' errors and prompt choices; write results/NAME/findings.md.
 
     Example: starprompt compare --config config/demo-baselines.yaml
     """
@@ -99,12 +99,12 @@ def compare_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
 def digests_command(
     config: ConfigOption = DEFAULT_CONFIG,
     write: Annotated[
-        bool, typer.Option("--write", help="Keep these runs' digests for others to compare with.")
+        bool, typer.Option("--write", help="Write these runs' digests, for others to compare with.")
     ] = False,
 ) -> None:
     """Compare the predictions of portable runs with those that another machine computed.
 
-    Exit status 1 where they differ though the libraries are the same.
+    Exit status 1 if they differ although the libraries are the same.
 
     Example: starprompt digests --config results/demo-portable/config.yaml
     """
@@ -118,7 +118,7 @@ def digests_command(
 
 @app.command("report", rich_help_panel="Results")
 def report_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Write one self-contained page with everything: results/NAME/report.html.
+    """Write all results into one self-contained page, results/NAME/report.html.
 
     Example: starprompt report
     """
@@ -129,9 +129,9 @@ def report_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 @app.command("reproduce", rich_help_panel="Results")
 def reproduce_command(
-    path: Annotated[Path, typer.Argument(help="A table, figure, page or CSV of results.")],
+    path: Annotated[Path, typer.Argument(help="A table, figure, page or CSV under results/.")],
 ) -> None:
-    """Print the commands that make a file of results again, from what the file says itself.
+    """Print the commands that reproduce a result file, from the file's provenance stamp.
 
     Example: starprompt reproduce results/demo/figures/curves-digits.pdf
     """
@@ -143,14 +143,12 @@ def reproduce_command(
 
 @app.command("docs", rich_help_panel="Results")
 def docs_command(
-    what: Annotated[
-        DocsPart, typer.Argument(help="The methods' pages, or an experiment's findings.")
-    ] = DocsPart.METHODS,
+    what: Annotated[DocsPart, typer.Argument(help="methods or findings.")] = DocsPart.METHODS,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Write docs/methods.md and docs/references.bib, or docs/findings-NAME.md.
 
-    The first also marks the findings that are older than what they describe.
+    `docs methods` also marks findings pages that are out of date.
 
     Example: starprompt docs findings --config config/demo.yaml
     """
@@ -168,10 +166,10 @@ def docs_command(
 @app.command("show", rich_help_panel="Results")
 def show_command(
     method: Annotated[str, typer.Argument(help="Name of a method or variant.")],
-    dataset: Annotated[str | None, typer.Option(help="With its own values for it.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    dataset: Annotated[str | None, typer.Option(help="Use the values for this data set.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print every resolved value of a method and where each is from.
+    """Print every resolved value of a method and where it comes from.
 
     Example: starprompt show starprompt-m20 --dataset imagenet-r
     """

@@ -31,8 +31,8 @@ def init_folder(folder: Path) -> list[Path]:
     for path, text in files.items():
         if path.is_dir() or (path.exists() and read_text(path) != text):
             raise UserError(
-                f"{path} is there already and differs from what would be written; move it away, "
-                "or choose another folder."
+                f"{path} already exists with other contents; move it away, or choose another "
+                "folder."
             )
     for path, text in files.items():
         if not path.exists():

@@ -69,8 +69,8 @@ def lines(name: str, changes: Sequence[str] = ()) -> Iterator[str]:
                 yield f"{'':34}-> {verdict.advice}"
     if broken:
         raise UserError(
-            f"{name} breaks {broken} of what every method must keep (docs/add-a-method.md); "
-            "mend what is marked FAIL and check again."
+            f"{name} breaks {broken} of the demands on every method (docs/add-a-method.md); "
+            "fix what is marked FAIL and check again."
         )
 
 

@@ -30,16 +30,16 @@ def check_command(
     config: ConfigOption = DEFAULT_CONFIG,
     method: Annotated[
         str | None,
-        typer.Option(help="Judge this method's contract instead: two tiny tasks, seconds."),
+        typer.Option(help="Check this method's contract instead, on two tiny tasks."),
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", help="A hyperparameter for that, as NAME=VALUE; repeat it."),
+        typer.Option("--set", help="With --method: a hyperparameter, as NAME=VALUE; repeat it."),
     ] = None,
 ) -> None:
-    """Check a configuration and all that it names: data sets, methods, hyperparameters.
+    """Check an experiment and everything it names: data sets, methods, hyperparameters.
 
-    With --method, learn two tiny tasks and say of each demand on a method whether it is kept.
+    With --method, train two tiny tasks and print pass or FAIL for each demand on a method.
 
     Example: starprompt check --config config/paper.yaml
     """
@@ -54,7 +54,7 @@ def check_command(
     experiment = load_config(config)
     for note in check(experiment):
         typer.echo(note)
-    typer.echo(f"{config}: {len(list(experiment.runs()))} runs, all names and values are good.")
+    typer.echo(f"{config}: {len(list(experiment.runs()))} runs; all names and values are valid.")
 
 
 @app.command("embed", rich_help_panel="Train")
@@ -64,7 +64,7 @@ def embed_command(
     threads: ThreadsOption = None,
     gpu: GpuOption = None,
 ) -> None:
-    """Compute CLIP's features of a prepared data set's clean images, once for all runs.
+    """Compute the CLIP features of a prepared data set once, for all runs.
 
     Example: starprompt embed --dataset digits
     """
@@ -90,10 +90,10 @@ def run_command(
     ] = False,
     track: Annotated[
         str | None,
-        typer.Option(help="Losses and accuracies as they come: tensorboard or wandb."),
+        typer.Option(help="Where to log losses and accuracies: tensorboard or wandb."),
     ] = None,
 ) -> None:
-    """Train and test one method on one data set under one seed, or several in one process.
+    """Train and test one method on one data set, under one seed or several.
 
     Example: starprompt run --dataset digits --method starprompt --seed 1993
     """
@@ -120,18 +120,18 @@ def tune_command(
     dataset: DatasetOption,
     method: Annotated[
         str | None,
-        typer.Option(help="One method; else all of the experiment that no kept search has."),
+        typer.Option(help="Only this method. Default: all without a kept search."),
     ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
-    budget: Annotated[int, typer.Option(help="Trials in the method's own ranges.")] = 12,
-    tasks: Annotated[int, typer.Option(help="Tasks that a trial learns, from the first on.")] = 3,
+    budget: Annotated[int, typer.Option(help="Trials within the method's ranges.")] = 12,
+    tasks: Annotated[int, typer.Option(help="Number of first tasks that a trial trains.")] = 3,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Put table and outcome under config/tuning too.")
+        bool, typer.Option("--keep", help="Also write table and outcome to config/tuning.")
     ] = False,
     threads: ThreadsOption = None,
     gpu: GpuOption = None,
 ) -> None:
-    """Choose a method's hyperparameters on a part of the training images, never the test split.
+    """Choose hyperparameters on held-out training images, never on the test split.
 
     Example: starprompt tune --method slca --dataset digits --budget 4
     """

@@ -151,7 +151,7 @@ def _verdict(demand: str, check: Callable[[], str]) -> Verdict:
         return Verdict(demand, False, str(error))
     except Exception as error:  # whatever somebody else's code may raise
         found = f"{type(error).__name__}: {reason(error)}"
-        return Verdict(demand, False, found, f"mend {_line_of(error)}")
+        return Verdict(demand, False, found, f"fix {_line_of(error)}")
 
 
 def _line_of(error: Exception) -> str:
@@ -167,22 +167,22 @@ def _runs(trial: Trial) -> str:
     learner = trial.learner
     if not isinstance(need := learner.memory_need(), MemoryNeed):
         raise BrokenError(
-            f"memory_need gave a {type(need).__name__}", "return a MemoryNeed, or leave it out"
+            f"memory_need returned a {type(need).__name__}", "return a MemoryNeed, or leave it out"
         )
     for task in trial.tasks:
         losses = learn(learner, task)
         trial.losses.append(losses)
         if any("loss" not in step for step in losses):
             raise BrokenError(
-                f"train_step gave {', '.join(losses[0]) or 'nothing'} and no 'loss'",
+                f"train_step returned {', '.join(losses[0]) or 'nothing'} and no 'loss'",
                 'return a dictionary with "loss" in it',
             )
         if not all(torch.isfinite(torch.tensor(list(step.values()))).all() for step in losses):
-            raise BrokenError("a loss is not finite", "lower the learning rate, or mend the loss")
+            raise BrokenError("a loss is not finite", "lower the learning rate, or fix the loss")
         state = learner.state_dict()
         if not state:
             raise BrokenError(
-                "state_dict gives nothing", "return all that training changes, as tensors by name"
+                "state_dict returns nothing", "return every tensor that training changes, by name"
             )
         trial.after.append(pack_state(state))
         trial.settled.append({name: value.clone() for name, value in learner.settled().items()})
@@ -200,8 +200,8 @@ def _right(learner: Learner, task: Task) -> tuple[int, int, float]:
     logits = learner.predict(batch)
     if logits.shape != (len(batch), task.seen_classes):
         raise BrokenError(
-            f"predict gave logits of shape {tuple(logits.shape)} for {len(batch)} images and "
-            f"{task.seen_classes} classes seen",
+            f"predict returned logits of shape {tuple(logits.shape)} for {len(batch)} images "
+            f"and {task.seen_classes} classes seen",
             f"return shape {(len(batch), task.seen_classes)}",
         )
     own = logits[:, task.past_classes :].argmax(dim=1) + task.past_classes
@@ -221,15 +221,18 @@ def _learns(trial: Trial) -> str:
     steps, shown = any(trial.losses), "; ".join(found)
     if steps and not _moved(trial):
         raise BrokenError(
-            "no tensor of state_dict moves while it learns",
-            "see that gradients reach what the optimiser holds, and that state_dict gives it",
+            "no tensor of state_dict changes during training",
+            "check that gradients reach the optimiser's parameters, and that state_dict "
+            "returns them",
         )
     if steps and not ended < MOST_RISE * begun:
-        raise BrokenError(shown, "see what the loss sums up; lower the learning rate")
+        raise BrokenError(shown, "check what the loss sums over; lower the learning rate")
     right, images = sum(each[0] for each in trial.right), sum(each[1] for each in trial.right)
     expected = sum(count * chance for _, count, chance in trial.right) / images
     if binomtest(right, images, expected, alternative="greater").pvalue >= SURE:
-        raise BrokenError(shown, "see that predict reads what was learned; try other rates (--set)")
+        raise BrokenError(
+            shown, "check that predict reads what training changed; try other rates (--set)"
+        )
     return shown
 
 
@@ -267,7 +270,7 @@ def _resumes_inside(trial: Trial) -> str:
     take_steps(stopped, task, last=stop)
     generators, state = generators_state(CPU), stopped.task_state()
     if state is None:
-        return "not judged: task_state is None, so that a stopped task begins anew"
+        return "not judged: task_state is None, so a stopped task starts again"
     kept = load(pack_state(state))
     resumed = trial.resumed(number)
     resumed.begin_task(task)
@@ -284,15 +287,15 @@ def _refuse_other_state(resumed: Learner, trial: Trial, number: int, hooks: str)
     advice = f"put all that training changes into {hooks}"
     ours, theirs = load(pack_state(resumed.state_dict())), load(trial.after[number])
     if ours.keys() != theirs.keys():
-        raise BrokenError(f"state_dict names other tensors: {sorted({*ours} ^ {*theirs})}", advice)
+        raise BrokenError(f"state_dict has other names: {sorted({*ours} ^ {*theirs})}", advice)
     other = [name for name in theirs if not torch.equal(ours[name], theirs[name])]
     if other:
-        raise BrokenError(f"{', '.join(other[:3])} end elsewhere than undisturbed", advice)
+        raise BrokenError(f"{', '.join(other[:3])} not equal to an uninterrupted run's", advice)
     if number + 1 < len(trial.tasks):
         return
     batch = trial.images
     if not torch.equal(resumed.predict(batch), trial.learner.predict(batch)):
-        raise BrokenError("the state is the same and the predictions are not", advice)
+        raise BrokenError("the state is equal, but the predictions differ", advice)
 
 
 def _predicts(trial: Trial) -> str:
@@ -301,15 +304,19 @@ def _predicts(trial: Trial) -> str:
     expected = (len(batch), trial.tasks[-1].seen_classes)
     if logits.shape != expected:
         raise BrokenError(
-            f"predict gave shape {tuple(logits.shape)}",
-            f"return one row an image and one column a class seen: {expected}",
+            f"predict returned the shape {tuple(logits.shape)}",
+            f"return one row per image and one column per class seen: {expected}",
         )
     if bool(logits.isnan().any()):
-        raise BrokenError("predict gave logits that are not numbers", "mend the loss or the rate")
+        raise BrokenError("predict returned NaN logits", "fix the loss or the learning rate")
     if logits.requires_grad:
-        raise BrokenError("predict keeps a graph", "decorate it with @torch.no_grad()")
+        raise BrokenError(
+            "predict returns logits that require gradients", "decorate it with @torch.no_grad()"
+        )
     if not torch.equal(learner.predict(batch), logits):
-        raise BrokenError("two calls give two answers", "switch dropout off: call eval()")
+        raise BrokenError(
+            "two calls of predict give different logits", "switch dropout off: call eval()"
+        )
     _refuse_moved(load(trial.after[-1]), learner.state_dict(), "predict changes {}")
     return f"{expected[0]} images, {expected[1]} classes"
 
@@ -320,8 +327,9 @@ def _predicts_from_checkpoint(trial: Trial) -> str:
     # A stored state comes back in another memory layout, in which products round otherwise.
     if ours.shape != theirs.shape or not _alike(ours, theirs):
         raise BrokenError(
-            "a new object that took up the last state_dict gives other logits",
-            "set all that predict reads in load_state_dict, the number of classes seen included",
+            "a new object that loaded the last state_dict gives other logits",
+            "let load_state_dict set everything that predict reads, also the number of "
+            "classes seen",
         )
     return "without another begin_task"
 
@@ -336,7 +344,7 @@ def _alike(found: Tensor, expected: Tensor) -> bool:
 def _refuse_moved(before: State, now: State, found: str) -> None:
     moved = [name for name in before if not torch.equal(before[name], now[name].cpu())]
     if moved:
-        raise BrokenError(found.format(", ".join(moved[:3])), "leave it alone there")
+        raise BrokenError(found.format(", ".join(moved[:3])), "do not change it there")
 
 
 def answers(learner: Learner, batch: Batch, order: Tensor, size: int) -> Tensor:
@@ -351,7 +359,7 @@ def answers(learner: Learner, batch: Batch, order: Tensor, size: int) -> Tensor:
 
 def _ignores_batch(trial: Trial) -> str:
     if trial.learner.tests_tasks_apart:
-        return "not judged: it says that answers depend on the batch (tests_tasks_apart)"
+        return "not judged: it states that predictions depend on the batch (tests_tasks_apart)"
     refuse_batch_dependence(trial.learner, trial.images)
     return f"{', '.join(map(str, BATCH_SIZES))} at a time and shuffled"
 
@@ -366,9 +374,9 @@ def refuse_batch_dependence(learner: Learner, batch: Batch) -> None:
         if not _alike(found, expected):
             how = f"{size} at a time" + (", shuffled" if order is shuffled else "")
             raise BrokenError(
-                f"the logits of {len(batch)} images differ when they come {how}",
-                "let no image's answer depend on its batch: no statistics or votes over it, "
-                "eval() before predicting",
+                f"the logits of {len(batch)} images change when predict gets them {how}",
+                "make each image's logits independent of its batch: no statistics or votes "
+                "over the batch, eval() before predicting",
             )
 
 
@@ -383,12 +391,12 @@ def _ignores_task(trial: Trial) -> str:
     except Exception as error:
         raise BrokenError(
             f"without ids and labels predict raises {type(error).__name__}: {reason(error)}",
-            "read images and features alone when predicting",
+            "read only images and features when predicting",
         ) from error
     if not torch.allclose(anonymous, logits, rtol=1e-5, atol=1e-6):
         raise BrokenError(
-            "without ids and labels the logits are others",
-            "read images and features alone when predicting",
+            "the logits change when ids and labels are hidden",
+            "read only images and features when predicting",
         )
     return "neither ids nor labels reach the logits"
 
@@ -417,12 +425,13 @@ def _leaves_settled(trial: Trial) -> str:
     for name, value in before.items():
         if name not in now or now[name].dim() != value.dim():
             raise BrokenError(
-                f"settled gave {name} after one task and not after the next", "name it every time"
+                f"settled returned {name} after one task but not after the next",
+                "return it after every task",
             )
         part = now[name][tuple(slice(0, size) for size in value.shape)]
         if not torch.equal(part, value):
             raise BrokenError(
-                f"{name} was settled and changed in the next task",
+                f"{name} was settled but changed in the next task",
                 "keep past classes out of the loss and the optimiser (momentum, weight decay)",
             )
     return ", ".join(now)
@@ -441,16 +450,19 @@ def refuse_other_counts(counts: Any) -> None:
         near = get_close_matches("trained", map(str, counts)) if isinstance(counts, dict) else []
         also = f" (it has {near[0]!r})" if near else ""
         raise BrokenError(
-            f"parameter_counts does not give 'trained'{also}", f"give {known} as they apply"
+            f"parameter_counts does not return 'trained'{also}", f"return {known} as they apply"
         )
     if unknown := [name for name in counts if name not in COUNTS]:
         near = get_close_matches(str(unknown[0]), COUNTS)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise BrokenError(f"parameter_counts gives {unknown[0]!r}{hint}", f"there are {known}")
+        raise BrokenError(
+            f"parameter_counts returns {unknown[0]!r}{hint}", f"the names are {known}"
+        )
     for name, value in counts.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise BrokenError(
-                f"parameter_counts gives {value!r} under {name!r}", "give a whole number from 0 on"
+                f"parameter_counts returns {value!r} under {name!r}",
+                "return a whole number, 0 or more",
             )
 
 

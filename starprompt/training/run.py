@@ -229,8 +229,8 @@ def _device(config: Config) -> torch.device:
     numerics.require(config.numerics)
     if config.numerics == "portable" and config.threads != 1:
         raise UserError(
-            f"numerics: portable computes with one thread, not {config.threads}; threads that "
-            "share a sum round it otherwise."
+            f"numerics: portable computes with one thread, not {config.threads}, because "
+            "several threads round a shared sum otherwise; write threads: 1."
         )
     if config.deterministic:
         fix_cublas_workspace()  # before anything runs on the device
@@ -314,7 +314,7 @@ def _keys_record(
     ):
         if found != expected:
             raise UserError(
-                f"The keys in {keys_folder} are of another {what} than this run's; remove that "
+                f"The keys in {keys_folder} have another {what} than this run; remove that "
                 f"folder and run {method.keys} on the same data set and seed again."
             )
     return {"method": method.keys, "digest": sha256_file(checked_file(checkpoint, record))}
@@ -326,14 +326,15 @@ def _refuse_other_clips(
     """Queries, cached features and keys must come from one and the same CLIP."""
     if Features.describe(embedding).get("clip_digest") != digest:
         raise UserError(
-            f"The features in {embedding} are of other weights than CLIP {config.backbones.clip} "
-            f"has now; run `starprompt embed --dataset {cell.dataset}` again."
+            f"The features in {embedding} were computed with other weights than CLIP "
+            f"{config.backbones.clip} has now; run `starprompt embed --dataset "
+            f"{cell.dataset}` again."
         )
     if keys_folder is not None:
         known = read_record(keys_folder / RECORD).backbones.get("clip", {})
         if known.get("digest") != digest:
             raise UserError(
-                f"The keys in {keys_folder} are of other weights than CLIP "
+                f"The keys in {keys_folder} were computed with other weights than CLIP "
                 f"{config.backbones.clip} has now; run their method again."
             )
 
@@ -343,6 +344,6 @@ def _refuse_other_rounding(config: Config, keys_folder: Path) -> None:
     known = read_record(keys_folder / RECORD).extra.get("numerics", "native")
     if known != config.numerics:
         raise UserError(
-            f"The keys in {keys_folder} were computed with numerics: {known}, and {config.name} "
-            f"asks for {config.numerics}; run their method again."
+            f"The keys in {keys_folder} were computed with numerics: {known}, but "
+            f"{config.name} asks for {config.numerics}; run their method again."
         )

@@ -105,5 +105,5 @@ def test_files_that_are_no_embedding_are_refused(
         read_embedding(out)
     write_embedding(out, clip, images, images[:3], as_it_is, "abc")
     out.write_bytes(out.read_bytes()[:-8])
-    with pytest.raises(UserError, match="not a whole embedding"):
+    with pytest.raises(UserError, match="incomplete or damaged"):
         read_embedding(out)

@@ -90,5 +90,5 @@ def test_an_images_activations_are_those_of_its_blocks() -> None:
 def test_blocks_of_another_kind_are_refused() -> None:
     clip = small_clip()
     clip.model.transformer.resblocks[0] = torch.nn.Identity()
-    with pytest.raises(UserError, match="plain transformers alone"):
+    with pytest.raises(UserError, match="need plain transformer blocks"):
         ExpertClip(clip, **SIZES)

@@ -150,11 +150,11 @@ def test_prompts_and_keys_start_where_the_authors_do(name: str, stream: TaskStre
     ("name", "hp", "says"),
     [
         ("coda-prompt", {"components": 2}, "at least one"),
-        ("coda-prompt", {"components": 300}, "outnumber the dimensions"),
+        ("coda-prompt", {"components": 300}, "every task needs at least one"),
         ("coda-prompt", {"layers": (0, 4)}, r"layers names the layers \[4\]"),
         ("dualprompt", {"e_layers": (2, 9)}, r"e_layers names the layers \[9\]"),
-        ("l2p", {"top_k": 11}, "more than the pool's 10"),
-        ("attriclip", {"top_k": 11}, "more than the bank's 10"),
+        ("l2p", {"top_k": 11}, "exceeds the pool's 10 prompts"),
+        ("attriclip", {"top_k": 11}, "exceeds the bank's 10 prompts"),
     ],
 )
 def test_what_cannot_be_is_refused(

@@ -46,5 +46,5 @@ def test_predictions_are_cosines_to_all_seen_classes_texts_of_todays_experts(
 
 
 def test_more_experts_may_not_answer_than_there_are(stream: TaskStream) -> None:
-    with pytest.raises(UserError, match="top_k 3 is more than the 2 experts"):
+    with pytest.raises(UserError, match="top_k 3 exceeds the number of experts, 2"):
         build_competitor("moe-adapters", stream, top_k=3)

@@ -30,7 +30,7 @@ from tests.helpers.forecasts import new_method
     ],
 )
 def test_an_expression_that_explodes_is_a_sentence(expression: str) -> None:
-    with pytest.raises(UserError, match="is no expression of numbers"):
+    with pytest.raises(UserError, match="is not an arithmetic expression"):
         evaluate(expression, {})
 
 

@@ -163,7 +163,7 @@ def test_keys_that_differ_in_nothing_are_the_parents(write: Writer) -> None:
         ),
         ({"plain": {"extends": 5}}, "plain", r"plain.yaml: 5 is no name for a method"),
         ({"plain": {"extends": "plan"}}, "plain", r"no method \(under `extends` in .*'plan'"),
-        ({"a": {"extends": "b"}, "b": {"extends": "a"}}, "a", "a extends b extends a is a circle"),
+        ({"a": {"extends": "b"}, "b": {"extends": "a"}}, "a", "a extends b extends a is circular"),
         ({"plain": "[1, 2]"}, "plain", "must be a mapping"),
         ({"plain": "a: 1\na: 2\n"}, "plain", r"plain.yaml, line 2: the key 'a' stands there twice"),
     ],

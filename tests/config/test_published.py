@@ -46,7 +46,7 @@ def test_no_folder_is_no_error(tmp_path: Path) -> None:
         ("l2p", "../l2p", "line 3: method"),
         ("final_average_accuracy", "accuracy", "line 3: metric"),
         ('"A, paper"', "", "line 3: source"),
-        (",Table 1,", ",Table 1", "line 3: 8 cells in 9 columns"),
+        (",Table 1,", ",Table 1", "line 3: the row has 8 cells, the header 9"),
         ('"A, paper"', '"A, paper', "line"),
     ],
 )

@@ -34,5 +34,5 @@ def test_a_state_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"state\.safetensors is missing"):
         load_state(path, torch.device("cpu"))
     path.write_bytes(b"not a checkpoint at all")
-    with pytest.raises(UserError, match=r"state\.safetensors is missing or not a whole"):
+    with pytest.raises(UserError, match=r"state\.safetensors is missing or incomplete"):
         load_state(path, torch.device("cpu"))

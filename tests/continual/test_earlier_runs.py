@@ -63,4 +63,4 @@ def test_an_interrupted_run_of_other_code_begins_anew_with_a_sentence(
     with caplog.at_level(logging.WARNING):
         record = run_toy(tmp_path, fingerprint="after")
     assert record.attempts == 1
-    assert "left by other code or settings: the run begins anew" in caplog.text
+    assert "written by other code or with other settings: the run starts again" in caplog.text

@@ -82,7 +82,7 @@ def test_a_file_put_there_by_hand_must_have_the_published_checksum(site, tmp_pat
     folder = raw_folder(tmp_path, "thing")
     folder.mkdir(parents=True)
     (folder / "one.bin").write_bytes(DATA[:-1])
-    with pytest.raises(UserError, match="has not the published checksum"):
+    with pytest.raises(UserError, match="does not have the published checksum"):
         download(_spec(_url(site)), tmp_path)
     (folder / "one.bin").write_bytes(DATA)
     download(_spec(_url(site)), tmp_path)
@@ -122,7 +122,7 @@ def test_a_repository_without_the_file_is_named(site, tmp_path):
 def test_a_name_that_a_hub_gives_stays_below_the_raw_folder(site, tmp_path, name):
     site.repository("some/evil", {name: DATA})
     spec = _spec(HUB | {"repository": "some/evil", "files": ["*.bin"]})
-    with pytest.raises(UserError, match=r"hub names a file .* nothing was fetched"):
+    with pytest.raises(UserError, match=r"lists a file with the name .* nothing was downloaded"):
         download(spec, tmp_path / "root")
     assert not list(tmp_path.rglob("*.bin"))
 

@@ -97,7 +97,7 @@ def test_features_of_another_view_are_refused(digits_folder, features):
     from starprompt.data.steps import CenterCrop
 
     other = SPEC.model_copy(update={"test_transform": [CenterCrop.model_validate(step)]})
-    with pytest.raises(UserError, match="of another test view"):
+    with pytest.raises(UserError, match="with another test view"):
         TaskStream(open_prepared(digits_folder), other, 1993, embedding=features)
 
 
@@ -107,7 +107,7 @@ def test_features_of_an_earlier_version_are_read_and_the_worst_damage_is_seen(
     caplog.set_level("INFO")
     old = _resaved(features, tmp_path / "x.safetensors", lambda tensors: tensors, False)
     TaskStream(open_prepared(digits_folder), SPEC, 1993, embedding=old)
-    assert "has no checksum; `starprompt embed` writes one anew" in caplog.text
+    assert "has no checksum; run `starprompt embed` to write one" in caplog.text
     _resaved(features, old, _zeroed, False)
     with pytest.raises(UserError, match="zero throughout"):
         TaskStream(open_prepared(digits_folder), SPEC, 1993, embedding=old)

@@ -47,9 +47,9 @@ def test_data_add_writes_prepares_and_shows_what_it_took(tmp_path):
     [
         (["--name", "Bad Name"], "is no name for a data set"),
         (["--name", "../x"], "is no name for a data set"),
-        (["--tasks", "many"], "is none of 5"),
+        (["--tasks", "many"], "is not valid; write 5"),
         (["--tasks", "7"], "7 tasks are more than the 2 classes"),
-        (["--title", "a\nb"], "title: it holds the character"),
+        (["--title", "a\nb"], "title: it contains the character"),
         (["--test-share", "1.5"], "test_share"),
     ],
 )
@@ -81,5 +81,5 @@ def test_names_and_tasks_as_a_person_types_them():
     assert parse_tasks("4,3,3") == [4, 3, 3]
     assert parse_tasks("50+10") == {"first": 50, "increment": 10}
     for text in ("", "a", "1,", "+5", "5+", "-1", "9" * 9, "1e3", "1.5"):
-        with pytest.raises(UserError, match="correct it"):
+        with pytest.raises(UserError, match="is not valid"):
             parse_tasks(text)

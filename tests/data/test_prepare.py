@@ -149,7 +149,7 @@ def test_a_class_whose_only_images_are_bad_is_refused_when_they_are_skipped(tmp_
     class_folders(folder / "train", ("ant", "bee"))
     class_folders(folder / "test", ("ant", "bee"), count=1, seed=1)
     (folder / "test" / "bee" / "0.png").write_bytes(b"x")
-    with pytest.raises(UserError, match="'bee' has not an image to test on"):
+    with pytest.raises(UserError, match="'bee' has no test image"):
         prepare(folder_spec(folder, test_share=None), tmp_path, skip_corrupt=True, workers=1)
 
 

@@ -43,7 +43,7 @@ def test_what_cannot_be_explained_is_refused(runs: Path, scans: Path, tmp_path: 
     probe = runs / "linear-probe" / "seed1993"
     with pytest.raises(UserError, match="linear-probe selects no prompts"):
         called("predict", probe, scans, "--explain", tmp_path / "why.png")
-    with pytest.raises(UserError, match=r"why.txt is no picture"):
+    with pytest.raises(UserError, match=r"why.txt has no known picture format"):
         called("predict", runs / "l2p" / "seed1993", scans, "--explain", tmp_path / "why.txt")
     assert list(tmp_path.iterdir()) == []
 

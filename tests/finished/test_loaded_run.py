@@ -99,7 +99,7 @@ def rewritten(run: Path, change: dict[str, object]) -> None:
         ({"backbones.vit.digest": "0" * 64}, "other weights than vit tiny"),
         (
             {"method.learner": "baselines.lwf:Nothing"},
-            "is a run of baselines.lwf:Nothing",
+            "was trained with baselines.lwf:Nothing",
         ),
         ({"method.hyperparameters.speed": 3}, r"hyperparameters.*speed: there is no such key"),
         ({"extra.perturbation": 1}, "perturbed weights"),

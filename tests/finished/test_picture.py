@@ -44,7 +44,7 @@ def test_text_of_a_picture_names_place_and_prompt(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "images", "said"),
-    [("x.jpg", 1, "no picture that is written"), ("x.png", MOST + 1, "21 images do not fit")],
+    [("x.jpg", 1, "no known picture format"), ("x.png", MOST + 1, "21 images do not fit")],
 )
 def test_another_ending_and_too_many_images_are_refused(
     name: str, images: int, said: str, tmp_path: Path

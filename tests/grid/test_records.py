@@ -73,7 +73,7 @@ def test_the_same_run_made_twice_is_named_and_refused(
 ) -> None:
     write_whole_grid(GRID, [Run("digits", "finetune", 1996)], Path(), skill=0.5)
     archive = other_machine(tmp_path, monkeypatch)
-    with pytest.raises(UserError, match=r"small/digits/finetune/seed1996 .*made twice"):
+    with pytest.raises(UserError, match=r"small/digits/finetune/seed1996 .*trained twice"):
         merge(GRID, archive, "big-machine")
     assert not (GRID.run_folder(Run("digits", "starprompt", 1996)) / RECORD).exists()
 
@@ -101,7 +101,7 @@ def test_another_import_with_other_bytes_is_refused(
     shutil.rmtree(tmp_path / "other" / "results")
     write_whole_grid(GRID, runs_of(1996), tmp_path / "other", skill=0.3)
     archive = exported(tmp_path, monkeypatch, checkpoints=False)
-    with pytest.raises(UserError, match=r"digits/finetune/seed1996.* with other bytes"):
+    with pytest.raises(UserError, match=r"with other contents: .*digits/finetune/seed1996"):
         import_archive(archive, "a-colleague")
     after = (
         Path("results/imported/a-colleague/small/digits/finetune/seed1996") / RECORD
@@ -201,5 +201,5 @@ def test_a_run_trained_here_later_is_made_here(
 
 
 def test_nothing_to_export_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="No run of small"):
+    with pytest.raises(UserError, match="None of the requested runs of small"):
         export(GRID, tmp_path / "a.zip")

@@ -35,8 +35,8 @@ def _run(*words: str) -> str:
 def test_what_is_exported_is_imported_once(runs: Path) -> None:
     assert "wrote a.zip: 2 runs" in _run("export", "a.zip", "--config", "small.yaml")
     said = _run("import", "a.zip", "--origin", "lab")
-    assert "2 runs are new under results/imported/lab, 0 were there" in said
-    assert "0 runs are new under results/imported/lab, 2 were there" in _run(
+    assert "2 new runs under results/imported/lab; 0 were there already" in said
+    assert "0 new runs under results/imported/lab; 2 were there already" in _run(
         "import", "a.zip", "--origin", "lab"
     )
 

@@ -104,7 +104,7 @@ def test_a_damaged_record_is_no_finished_run() -> None:
     text = (folder() / "record.json").read_text()
     (folder() / "record.json").write_text(text.replace("97.125", "99.125"))
     assert of().state == "failed" and of().accuracy is None
-    assert "record.json was changed after it was written; remove it, run again." in of().about
+    assert "record.json was changed after it was written; remove it and run again." in of().about
 
 
 def test_a_running_one_tells_who_and_where() -> None:

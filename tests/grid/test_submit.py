@@ -144,5 +144,5 @@ def test_a_machine_without_slurm_counts_its_gpus(
         "--configfile config/paper.yaml -n"
     )
     assert "--resources" not in local_call(FILE, paper, 0).arguments
-    with pytest.raises(UserError, match=r"asks for 2 GPUs a run .* has 1"):
+    with pytest.raises(UserError, match=r"asks for 2 GPUs per run .* has 1"):
         local_call(FILE, paper.model_copy(update={"gpu": 2}), 1)

@@ -64,9 +64,9 @@ def test_verify_names_what_does_not_fit(runs: tuple[Path, Path]) -> None:
 def test_verify_as_a_command(runs: tuple[Path, Path]) -> None:
     root = str(runs[0].parents[3])
     done = CliRunner().invoke(app, ["records", "verify", root])
-    assert (done.exit_code, done.output) == (0, "2 of 2 runs are good.\n")
+    assert (done.exit_code, done.output) == (0, "2 of 2 runs are consistent.\n")
     (runs[0] / RECORD).write_text("{}")
     done = CliRunner().invoke(app, ["records", "verify", root])
     assert done.exit_code == 1
     assert "seed1/record.json has record schema None" in done.output
-    assert "1 of 2 runs are good." in done.output
+    assert "1 of 2 runs are consistent." in done.output

@@ -132,7 +132,7 @@ def test_a_file_is_believed_only_with_the_digest_of_the_record(plan: Plan) -> No
     assert checked_file(selection) == selection, "a record of before has no digests"
     record.digests = {selection.name: "0" * 64}
     write_record(path, record)
-    with pytest.raises(UserError, match="is not the file that its run left"):
+    with pytest.raises(UserError, match="is not the file that its run wrote"):
         checked_file(selection)
     selection.unlink()
     with pytest.raises(UserError, match="cannot be read"):

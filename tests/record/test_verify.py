@@ -74,7 +74,7 @@ def test_the_accuracy_is_computed_anew_from_the_predictions(folder: Path) -> Non
     record.accuracy[-1] = [99.99 for _ in last]
     record.metrics = measure(record.accuracy, record.stream.test_counts)
     write_record(folder / RECORD, record)
-    with pytest.raises(UserError, match=r"predictions\.parquet does not fit its record"):
+    with pytest.raises(UserError, match=r"predictions\.parquet contradicts its record"):
         verify_run(folder, read_record(folder / RECORD))
 
 
@@ -85,8 +85,8 @@ def test_a_finished_run_that_was_damaged_is_trained_anew(
     damage(folder / "checkpoint.safetensors", "zeroed")
     with caplog.at_level(logging.WARNING):
         run_toy(folder)
-    assert "checkpoint.safetensors is not the file that its run left" in caplog.text
-    assert "The run is trained anew." in caplog.text
+    assert "checkpoint.safetensors is not the file that its run wrote" in caplog.text
+    assert "The run is trained again." in caplog.text
     assert outcome_of(folder) == before
 
 

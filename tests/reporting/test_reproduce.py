@@ -78,5 +78,5 @@ def test_the_experiment_as_it_was_run_comes_first() -> None:
 
 def test_a_file_without_provenance_is_refused() -> None:
     TABLE.write_text("a table")
-    with pytest.raises(UserError, match="does not say what it was made from"):
+    with pytest.raises(UserError, match="has no provenance stamp"):
         reproduce(TABLE)

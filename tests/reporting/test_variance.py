@@ -32,5 +32,5 @@ def test_what_is_no_table_of_variances_names_the_command(text: str | None, tmp_p
     (tmp_path / "small").mkdir()
     if text is not None:
         (tmp_path / "small" / "variance.csv").write_text(text)
-    with pytest.raises(UserError, match=r"variance\.csv is not there or no table of variances"):
+    with pytest.raises(UserError, match=r"variance\.csv is missing or is not a table of variances"):
         make_variance(CONFIG, tmp_path)

@@ -69,7 +69,7 @@ def test_nothing_is_overwritten(own_folder: Path) -> None:
     assert (own_folder / "methods/mine.py").read_text() == "# mine"
     assert not (own_folder / "config/methods").exists()
     skeletons.new_dataset("photos")
-    with pytest.raises(UserError, match="a data set photos already"):
+    with pytest.raises(UserError, match="A data set named photos already exists"):
         skeletons.new_dataset("photos")
 
 

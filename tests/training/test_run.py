@@ -38,7 +38,9 @@ def keys_of(digest: str, folder: Path) -> Path:
 
 def test_features_of_other_weights_are_refused(config: Config) -> None:
     experiment._refuse_other_clips(config, features_of(config), CELL, "now", None)
-    with pytest.raises(UserError, match="are of other weights than CLIP tiny has now; run"):
+    with pytest.raises(
+        UserError, match="were computed with other weights than CLIP tiny has now; run"
+    ):
         experiment._refuse_other_clips(config, features_of(config), CELL, "later", None)
 
 

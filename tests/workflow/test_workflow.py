@@ -400,7 +400,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_tables(
 
 
 def test_two_starts_at_once_do_everything_once(finished: Path) -> None:
-    assert "waiting until it has ended" in (finished / "workflow.log").read_text()
+    assert "waiting until it ends" in (finished / "workflow.log").read_text()
     runs = [line for line in (finished / "calls.log").read_text().splitlines() if "run " in line]
     assert len(runs) == len(set(runs)) == 6
 

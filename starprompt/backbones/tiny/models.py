@@ -131,7 +131,10 @@ def _load(model: nn.Module, weights: Path, fresh: tuple[str, ...] = ()) -> None:
             f"`python -m starprompt.backbones.tiny.train --output {weights.parent}`"
         )
     if weights.parent == FOLDER and sha256_file(weights) != shipped_digests().get(weights.name):
-        raise UserError(f"{weights} is damaged: its SHA-256 is not the one in {CARD}")
+        raise UserError(
+            f"{weights} is damaged: its SHA-256 differs from the one in {CARD}; install the "
+            "package again"
+        )
     try:
         stored = load_file(weights)
         state = {name: t.float() if t.is_floating_point() else t for name, t in stored.items()}

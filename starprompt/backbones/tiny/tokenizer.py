@@ -30,9 +30,7 @@ class CharacterTokenizer:
 
     def __init__(self, context_length: int = CONTEXT_LENGTH) -> None:
         if context_length < 2:
-            raise UserError(
-                f"a context of {context_length} tokens cannot hold a text: 2 is the least"
-            )
+            raise UserError(f"a context of {context_length} tokens is too short; give at least 2")
         self.context_length = context_length
         self.pad_token_id = _PAD
         self.sot_token_id = _FIRST + len(_ALPHABET)
@@ -50,7 +48,8 @@ class CharacterTokenizer:
             return [self._id_of[character] for character in text]
         except KeyError as unknown:
             raise UserError(
-                f"the tiny CLIP reads printable ASCII alone, not {unknown.args[0]!r} in {text!r}"
+                f"the tiny CLIP reads printable ASCII only, not {unknown.args[0]!r} in "
+                f"{text!r}; change the class name or the template"
             ) from None
 
     def decode(self, tokens: Sequence[int] | torch.Tensor) -> str:
@@ -75,7 +74,8 @@ class CharacterTokenizer:
             ids = [self.sot_token_id, *self.encode(text), self.eot_token_id]
             if len(ids) > length:
                 raise UserError(
-                    f"{text!r} has {len(text)} characters, but the tiny CLIP reads {length - 2}"
+                    f"{text!r} has {len(text)} characters, but the tiny CLIP reads at most "
+                    f"{length - 2}; shorten the class name or the template"
                 )
             row[: len(ids)] = torch.tensor(ids)
         return tokens

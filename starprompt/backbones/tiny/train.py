@@ -198,10 +198,12 @@ def make(
     output = Path(output)
     recipes = {"clip": clip, "vit": vit}
     if output.exists() and not output.is_dir():
-        raise UserError(f"{output} is a file: the tiny pair needs a folder")
+        raise UserError(f"{output} is a file; give a folder with --output")
     for name, recipe in recipes.items():
         if recipe.steps < 1:
-            raise UserError(f"the tiny {name} cannot be trained for {recipe.steps} steps")
+            raise UserError(
+                f"the tiny {name} cannot be trained for {recipe.steps} steps; give 1 or more"
+            )
     with tempfile.TemporaryDirectory(prefix="tiny-pair-") as staging:
         paths = {name: Path(staging) / path.name for name, path in WEIGHTS.items()}
         jobs = [(name, recipes[name], seed, paths[name]) for name in recipes]

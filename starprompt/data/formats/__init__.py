@@ -119,14 +119,14 @@ def class_numbers(labels: Any, where: str) -> NDArray[np.int64]:
         if odd or not isinstance(labels, list | tuple | np.ndarray):
             shown = repr((odd or values)[0])[:100]
             raise UserError(
-                f"The labels {where} hold {shown}, which is no whole number; correct it."
+                f"The labels {where} hold {shown}, which is not a whole number; correct it."
             )
         flat = np.asarray([min(max(int(v), -1), MOST_CLASSES) for v in values], dtype=np.int64)
     lowest, highest = (int(flat.min()), int(flat.max())) if flat.size else (0, 0)
     if lowest < 0 or highest >= MOST_CLASSES:
         raise UserError(
-            f"The labels {where} reach from {lowest} to {highest}, not from 0 to the number of "
-            "classes less 1; correct them."
+            f"The labels {where} range from {lowest} to {highest}, but must lie between 0 and "
+            "the number of classes minus 1; correct them."
         )
     return flat.astype(np.int64)
 

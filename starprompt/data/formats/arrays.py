@@ -94,15 +94,17 @@ def _tensors(files: Path, split: str) -> RawSplit:
             what = reason(error)
             raise UserError(f"{file} is damaged or unsafe ({what}); fetch it again.") from error
         if not isinstance(value, torch.Tensor):
-            raise UserError(f"{file} holds no tensor; fetch it again.")
+            raise UserError(f"{file} does not hold a tensor; download it again.")
         tensors.append(value)
     images, labels = tensors
     if images.ndim != 4 or images.shape[1] != 3:
-        raise UserError(f"{path} holds {tuple(images.shape)}, not (N, 3, H, W); fetch it again.")
+        raise UserError(
+            f"{path} has the shape {tuple(images.shape)}, not (N, 3, H, W); download it again."
+        )
     try:
         arrays = images.permute(0, 2, 3, 1).numpy(), labels.numpy()
     except (RuntimeError, TypeError) as error:  # sparse, quantised, on no device, of bfloat16
-        raise UserError(f"{path} holds no plain numbers ({error}); fetch it again.") from error
+        raise UserError(f"{path} is not a numeric array ({error}); download it again.") from error
     return _split(*arrays, path)
 
 
@@ -111,10 +113,10 @@ def _class_names(path: Path) -> tuple[str, ...]:
     value = load_table(path)
     if isinstance(value, dict):
         if set(value) != {str(number) for number in range(len(value))}:
-            raise UserError(f"{path} does not number its names from 0 on; fetch it again.")
+            raise UserError(f"{path} does not number its class names from 0; download it again.")
         value = [value[str(number)] for number in range(len(value))]
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise UserError(f"{path} holds no list of names; fetch it again.")
+        raise UserError(f"{path} does not hold a list of names; download it again.")
     return tuple(value)
 
 

@@ -89,7 +89,8 @@ def read(form: ImageFolder, root: Path, work: Path) -> Listing:
     if layout.test is not None:
         if extra := sorted(set(_classes(layout.test, ignored)) - set(classes)):
             raise UserError(
-                f"{layout.test} has classes that {layout.train} has not: {', '.join(extra)}."
+                f"{layout.test} has classes that {layout.train} lacks: {', '.join(extra)}; "
+                "add training images or remove them."
             )
         splits = _list(layout.train, classes, ignored), _list(layout.test, classes, ignored)
     else:
@@ -139,8 +140,9 @@ def find_layout(folder: Path, may_share: bool, ignored: Ignored) -> Layout:
     others = sorted(set(subfolders) - set(of_split.values()))
     if of_split and others:
         raise UserError(
-            f"{folder} has {', '.join(sorted(of_split.values()))} beside {_some(others)}: these "
-            "are splits or classes, not both; move the one or the other elsewhere."
+            f"{folder} mixes the split {', '.join(sorted(of_split.values()))} with other "
+            f"folders, {_some(others)}; keep either splits or classes there and move the rest "
+            "elsewhere."
         )
     if not of_split:
         if not may_share:
@@ -151,8 +153,9 @@ def find_layout(folder: Path, may_share: bool, ignored: Ignored) -> Layout:
         return Layout(folder, None, notes)
     if "train" not in of_split or len(of_split) == 1:
         raise UserError(
-            f"{folder} has the split {', '.join(sorted(of_split.values()))} alone; put the folders "
-            "of the training images into train and those of the test images into test."
+            f"{folder} has only the split {', '.join(sorted(of_split.values()))}; put the "
+            "folders of the training images into train and those of the test images into "
+            "test."
         )
     # Without splits, the top is the classes' folder, whose contents are counted by _classes.
     for reason, names in at_top.names.items():
@@ -246,12 +249,16 @@ def _classes(folder: Path, ignored: Ignored) -> list[str]:
         if _suffix(entry.name) in SUFFIXES | UNREAD:
             ignored.add("images outside of the classes' folders", entry.name)
     if not found:
-        raise UserError(f"{folder} has no class folders; put each class's images in its own.")
+        raise UserError(
+            f"{folder} has no class folders; put each class's images into a folder of its own."
+        )
     for name in found:
         try:
             one_line(name)
         except ValueError as error:
-            raise UserError(f"The folder {name!r} in {folder} names no class: {error}.") from error
+            raise UserError(
+                f"The folder {name!r} in {folder} cannot name a class: {error}; rename it."
+            ) from error
     return found
 
 
@@ -280,12 +287,15 @@ def _names(
     lines = _text(stays_below(folder, path)).splitlines()
     names = [line.strip() for line in lines if line.strip()]
     if len(names) != len(classes):
-        raise UserError(f"{path} has {len(names)} names for {len(classes)} class folders.")
+        raise UserError(
+            f"{path} has {len(names)} names for {len(classes)} class folders; give one name per "
+            "folder."
+        )
     for name in names:
         try:
             one_line(name)
         except ValueError as error:
-            raise UserError(f"{path}: {name!r} names no class: {error}.") from error
+            raise UserError(f"{path}: {name!r} cannot name a class: {error}; change it.") from error
     _refuse_doubles(path, names, "give each class a name of its own")
     places = {name.casefold(): i for i, name in enumerate(from_folders)}
     moved = [

@@ -40,11 +40,11 @@ def read_list(path: Path) -> tuple[list[str], NDArray[np.int64]]:
     paths = value.get("data") if isinstance(value, dict) else None
     if not isinstance(paths, list) or not isinstance(labels, list) or len(paths) != len(labels):
         raise UserError(
-            f"{path} is no list of images: expected `data` and `targets` of equal length; "
-            "fetch it again."
+            f"{path} is not a list of images: it needs `data` and `targets` of equal length; "
+            "download it again."
         )
     if odd := [p for p in paths if not isinstance(p, str)]:
-        raise UserError(f"{path} lists {repr(odd[0])[:100]}, which is no path; correct it.")
+        raise UserError(f"{path} lists {repr(odd[0])[:100]}, which is not a path; correct it.")
     return paths, class_numbers(labels, f"in {path}")
 
 
@@ -67,12 +67,12 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} stands twice")
+        raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} occurs twice")
     return table
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 class FileIndex:

@@ -98,8 +98,8 @@ def _rows(file: Path, image: str, name: str | None) -> Iterator[tuple[str, bytes
     except Exception as error:  # a damaged file can end in any exception
         what = reason(error)
         raise UserError(
-            f"{file} is no parquet file with the columns {', '.join(columns)} ({what}); remove it "
-            "and fetch it again."
+            f"{file} is not a Parquet file with the columns {', '.join(columns)} ({what}); "
+            "remove it and download it again."
         ) from error
 
 
@@ -127,5 +127,7 @@ class BlobImages:
 def _at(descriptor: int, offset: int, length: int) -> bytes:
     data = os.pread(descriptor, length, offset)
     if len(data) != length:
-        raise UserError("The unpacked images of a parquet file were cut short; prepare again.")
+        raise UserError(
+            "The images unpacked from a Parquet file are incomplete; prepare the data set again."
+        )
     return data

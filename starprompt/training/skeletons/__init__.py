@@ -21,7 +21,7 @@ def new_method(name: str) -> list[Path]:
     """
     require_name("method", name, "starprompt new method")
     if name in list_methods():
-        raise UserError(f"There is a method {name} already; choose another name.")
+        raise UserError(f"A method named {name} already exists; choose another name.")
     module = name.replace("-", "_")
     learner = "".join(part.capitalize() for part in name.split("-"))
     if not module.isidentifier() or keyword.iskeyword(module):
@@ -50,7 +50,7 @@ def new_dataset(name: str, images: Path | None = None) -> list[Path]:
     """
     require_name("data set", name, "starprompt new dataset")
     if name in list_datasets():
-        raise UserError(f"There is a data set {name} already; choose another name.")
+        raise UserError(f"A data set named {name} already exists; choose another name.")
     import json
 
     folder = json.dumps(str(images.absolute()) if images else name, ensure_ascii=False)
@@ -61,7 +61,7 @@ def _write(name: str, templates: dict[Path, str], **values: Any) -> list[Path]:
     from jinja2 import Template
 
     if there := [path for path in templates if path.exists()]:
-        raise UserError(f"There is a {there[0]} already; remove it or choose another name.")
+        raise UserError(f"{there[0]} already exists; remove it or choose another name.")
     title = name.replace("-", " ").capitalize()
     for path, template in templates.items():
         text = (Path(__file__).parent / template).read_text(encoding="utf-8")

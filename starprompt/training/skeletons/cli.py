@@ -1,4 +1,4 @@
-"""``starprompt new``: files for a method or a data set of your own."""
+"""``starprompt new``: write the files of a new method or data set."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,13 +14,13 @@ Name = Annotated[str, typer.Argument(help="Lower-case letters, digits and hyphen
 
 @app.command()
 def method(name: Name) -> None:
-    """Write a method that works: its Python file and its YAML, to be changed from there.
+    """Write a working method to start from: its Python file and its YAML.
 
     Example: starprompt new method my-method
     """
     for path in skeletons.new_method(name):
         typer.echo(f"wrote {path}")
-    typer.echo(f"judge it with `starprompt check --method {name}`")
+    typer.echo(f"check it with `starprompt check --method {name}`")
 
 
 @app.command()
@@ -28,10 +28,10 @@ def dataset(
     name: Name,
     images: Annotated[
         Path | None,
-        typer.Option(help="Folder of the images, one folder per class; NAME in the data root."),
+        typer.Option(help="Images, one folder per class. Default: NAME in the data folder."),
     ] = None,
 ) -> None:
-    """Write a data set's YAML for a folder of images (`starprompt data add` looks at them too).
+    """Write a data set's YAML for a folder of images (see also `starprompt data add`).
 
     Example: starprompt new dataset birds --images photos/birds
     """

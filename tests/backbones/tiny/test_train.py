@@ -75,7 +75,7 @@ def test_bad_requests_are_refused_before_training(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="0 steps"):
         train.make(tmp_path, clip=train.Recipe(steps=0))
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="needs a folder"):
+    with pytest.raises(UserError, match="is a file; give a folder"):
         train.make(tmp_path / "file")
 
 

@@ -25,7 +25,7 @@ def test_mistakes_in_an_own_folder_are_one_sentence(tmp_path):
     with pytest.raises(UserError, match="1 names for 4 class folders"):
         prepare(own_spec(tmp_path, folder, class_names="names.txt"), tmp_path)
     spec = own_spec(tmp_path, folder).model_copy(update={"classes": 5})
-    with pytest.raises(UserError, match=r"description means 5 classes, .* has 4"):
+    with pytest.raises(UserError, match=r"description states 5 classes, .* has 4"):
         prepare(spec, tmp_path)
     unstored = own_spec(tmp_path, folder)
     unstored = unstored.model_copy(update={"stored": type(unstored.stored)()})
@@ -98,11 +98,11 @@ def test_a_validation_part_beside_a_test_part_is_not_used_and_counted(tmp_path):
 @pytest.mark.parametrize(
     ("folders", "message"),
     [
-        (("train/ant", "test/ant", "bee"), "has test, train beside bee"),
-        (("train/ant", "cat", "dog"), "has train beside cat, dog"),
+        (("train/ant", "test/ant", "bee"), "mixes the split test, train with other folders, bee"),
+        (("train/ant", "cat", "dog"), "mixes the split train with other folders, cat, dog"),
         (("train/ant", "Training/ant", "test/ant"), "has both 'Training' and 'train'"),
-        (("val/ant", "test/ant"), "has the split test, val alone"),
-        (("train/ant", "test/bee"), "has classes that .* has not: bee"),
+        (("val/ant", "test/ant"), "has only the split test, val"),
+        (("train/ant", "test/bee"), "has classes that .* lacks: bee"),
     ],
 )
 def test_splits_that_cannot_be_told_from_classes_are_refused(tmp_path, folders, message):
@@ -124,7 +124,7 @@ def test_a_single_class_folder_is_a_class_and_not_a_folder_above(tmp_path):
 )
 def test_folders_whose_names_become_one_class_are_refused(tmp_path, names):
     class_folders(tmp_path / "mine", names)
-    with pytest.raises(UserError, match="are one and the same; rename one folder"):
+    with pytest.raises(UserError, match="Unicode form; rename one folder"):
         prepare_folder(tmp_path / "mine", tmp_path)
 
 
@@ -132,7 +132,7 @@ def test_folders_whose_names_become_one_class_are_refused(tmp_path, names):
 def test_a_folder_whose_name_no_table_can_show_is_refused(tmp_path, name):
     folder = class_folders(tmp_path / "mine")
     (folder / "ant").rename(folder / os.fsdecode(name))
-    with pytest.raises(UserError, match="names no class") as caught:
+    with pytest.raises(UserError, match="cannot name a class") as caught:
         prepare_folder(folder, tmp_path)
     assert "\n" not in str(caught.value)
     str(caught.value).encode("utf-8")
@@ -144,10 +144,10 @@ def test_classes_without_images_are_found_before_anything_is_decoded(tmp_path):
     (folder / "bee").mkdir()
     for image in list((folder / "cow").iterdir())[1:]:
         image.unlink()
-    with pytest.raises(UserError, match="'bee' has not a training image"):
+    with pytest.raises(UserError, match="'bee' has no training image"):
         prepare_folder(folder, tmp_path)
     shutil.rmtree(folder / "bee")
-    with pytest.raises(UserError, match="'cow' has not an image to test on"):
+    with pytest.raises(UserError, match="'cow' has no test image"):
         prepare_folder(folder, tmp_path)
 
 

@@ -87,9 +87,9 @@ def test_a_leading_folder_of_the_list_is_taken_off_before_the_search(tmp_path):
         ({"data": ["a"], "targets": []}, "equal length"),
         ({"data": ["a"]}, "equal length"),
         ([["a", 0]], "equal length"),
-        ({"data": [1], "targets": [0]}, "which is no path"),
-        ({"data": ["a"], "targets": [0.0]}, "no whole number"),
-        ({"data": ["a"], "targets": [-1]}, "reach from -1"),
+        ({"data": [1], "targets": [0]}, "which is not a path"),
+        ({"data": ["a"], "targets": [0.0]}, "not a whole number"),
+        ({"data": ["a"], "targets": [-1]}, "range from -1"),
     ],
 )
 def test_a_list_of_another_form_is_refused(tmp_path, value, message):
@@ -109,5 +109,5 @@ def test_a_key_that_stands_twice_is_refused(tmp_path, name):
 
 def test_json_holds_no_nan(tmp_path):
     (tmp_path / "x.json").write_text('{"data": NaN}')
-    with pytest.raises(UserError, match="NaN is no number"):
+    with pytest.raises(UserError, match="NaN is not a number"):
         load_table(tmp_path / "x.json")

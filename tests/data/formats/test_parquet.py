@@ -91,7 +91,7 @@ def test_two_images_of_one_name_are_refused(tmp_path):
 )
 def test_a_parquet_of_other_columns_is_refused(tmp_path, columns):
     _table(tmp_path / "x.parquet", **columns)
-    with pytest.raises(UserError, match="no parquet file with the columns name, image"):
+    with pytest.raises(UserError, match="not a Parquet file with the columns name, image"):
         _gather(tmp_path)
 
 
@@ -100,5 +100,5 @@ def test_a_file_of_images_that_was_cut_short_is_seen(tmp_path):
     chosen = _gather(tmp_path).select(list(IMAGES), tmp_path)
     path = tmp_path / "work" / "images.bin"
     path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(UserError, match="cut short"):
+    with pytest.raises(UserError, match="are incomplete"):
         chosen.take(0, 4)

@@ -38,7 +38,7 @@ def test_train_and_test_parts_keep_the_jsons_order_and_validation_is_only_counte
     ("changes", "message"),
     [
         ({"test": [["Sea/4.jpg", 0, "Sea or lake"]]}, "names label 0 both 'Crop' and"),
-        ({"test": [["Sea/4.jpg", "1", "Sea"]]}, "which is no whole number"),
+        ({"test": [["Sea/4.jpg", "1", "Sea"]]}, "which is not a whole number"),
         ({"test": [["Sea/4.jpg", 1]]}, "has no part 'test'"),
         ({"train": {}}, "has no part 'train'"),
         ({"test": [["Sea/5.jpg", 1, "Sea or lake"]]}, "does not hold"),

@@ -45,8 +45,8 @@ def test_a_data_set_names_the_folder_of_its_images() -> None:
     [
         ("method", "../x", "is no name for"),
         ("method", "class", "cannot be the name of a Python module"),
-        ("method", "slca", "There is a method slca already"),
-        ("dataset", "digits", "There is a data set digits already"),
+        ("method", "slca", "A method named slca already exists"),
+        ("dataset", "digits", "A data set named digits already exists"),
     ],
 )
 def test_names_that_are_none_or_taken_write_nothing(kind: str, name: str, said: str) -> None:
@@ -59,7 +59,7 @@ def test_what_is_there_is_not_written_over() -> None:
     _run("method", "mine")
     Path("config/methods/mine.yaml").unlink()
     before = Path("methods/mine.py").read_text()
-    with pytest.raises(UserError, match=r"There is a methods/mine\.py already"):
+    with pytest.raises(UserError, match=r"methods/mine\.py already exists"):
         _run("method", "mine")
     assert Path("methods/mine.py").read_text() == before
     assert not Path("config/methods/mine.yaml").exists()
