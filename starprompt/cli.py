@@ -110,13 +110,13 @@ def demo_command(
 @app.command("noise", rich_help_panel="Train")
 def noise_command(
     config: ConfigOption = DEFAULT_CONFIG,
-    repeats: Annotated[int, typer.Option(min=1, help="Perturbed runs of each run.")] = 2,
+    repeats: Annotated[int, typer.Option(min=1, help="Perturbed repeats of each run.")] = 2,
     dataset: Annotated[list[str] | None, typer.Option(help="Only this data set.")] = None,
     method: Annotated[list[str] | None, typer.Option(help="Only this method.")] = None,
     threads: ThreadsOption = None,
     gpu: GpuOption = None,
 ) -> None:
-    """Repeat runs with other rounding: each method's spread, beside that over seeds.
+    """Measure each method's spread by rounding, from repeats of its runs.
 
     Example: starprompt noise --method starprompt-first-stage --repeats 3
     """
