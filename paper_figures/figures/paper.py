@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from paper_figures.collect import Results
 from paper_figures.figures.curves import accuracy_curves, task_accuracy
+from paper_figures.figures.features import features
 from paper_figures.figures.prompt_use import prompt_use
 from paper_figures.figures.published import published
 from paper_figures.figures.selection import class_selection, task_selection
@@ -27,6 +28,7 @@ KINDS: dict[str, Callable[[Results, str], Figure]] = {
     "published": published,
     "accuracy-cost": accuracy_against_cost,
     "forgetting": forgetting_by_task,
+    "features": features,
 }
 
 

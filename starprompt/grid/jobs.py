@@ -39,6 +39,7 @@ FIGURE_KINDS = (
     "published",
     "accuracy-cost",
     "forgetting",
+    "features",
 )
 TABLE_KINDS = ("metrics", "cost")
 TABLE_FORMS = ("csv", "md", "tex", "html")

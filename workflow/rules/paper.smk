@@ -31,6 +31,8 @@ rule figures:
     input:
         GRID.all_run_files("record"),
         GRID.all_run_files("selection"),
+        GRID.all_run_files("diagnostics"),
+        GRID.all_run_files("checkpoint"),
     output:
         *in_report(GRID.figures()["curves"], "curves", "Figures"),
         *in_report(GRID.figures()["task-accuracy"], "task-accuracy", "Figures"),
@@ -40,6 +42,7 @@ rule figures:
         *in_report(GRID.figures()["published"], "published", "Figures"),
         *in_report(GRID.figures()["accuracy-cost"], "accuracy-cost", "Figures"),
         *in_report(GRID.figures()["forgetting"], "forgetting", "Figures"),
+        *in_report(GRID.figures()["features"], "features", "Figures"),
     log:
         f"results/logs/{GRID.config.name}/figures.log",
     benchmark:
