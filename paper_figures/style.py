@@ -20,14 +20,16 @@ from starprompt.files import atomic_path
 
 #: fonts, sizes and lines
 STYLE_FILE = Path(__file__).with_name("paper.mplstyle")
-#: Inches. A figure spans a page's text width or a column's; heights grow with what is in it.
+#: Inches. A figure spans a page's text width or a column's, nothing between; heights grow with what
+#: is in it.
 WIDTH, COLUMN = 7.0, 3.3
 HEATMAP = "Blues"
 SUFFIXES = ("pdf", "png")
 #: From how many rows a heat map no longer writes numbers into its cells, and no longer names rows.
 MAX_ANNOTATED = 12
-#: up to how many lines have a band around them
+#: up to how many lines have a band around them, and stand in a column
 MAX_BANDS = 8
+MAX_NARROW = 6
 MAX_NAMED = 40
 
 #: Equal results of equal code give equal bytes: nothing in a file says when it was made.
@@ -147,10 +149,13 @@ def wrapped(title: str, width: int = 26) -> str:
 
 
 def panels(count: int, columns: int, panel_height: float) -> tuple[Figure, list[Axes]]:
-    """A figure of ``count`` panels in rows of at most ``columns``; empty places are hidden."""
+    """A figure of ``count`` panels in rows of at most ``columns``; empty places are hidden.
+
+    One panel spans a column, several a page.
+    """
     columns = min(columns, count)
     rows = -(-count // columns)
-    width = WIDTH if columns > 1 else min(WIDTH, panel_height * 1.4)
+    width = WIDTH if columns > 1 else COLUMN
     layout = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06)
     figure = Figure(figsize=(width, rows * panel_height + 0.5), layout=layout)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)

@@ -19,6 +19,7 @@ def injections(analyses: Analyses, dataset: str) -> Figure:
     runs, epochs = analyses.table("runs", dataset), analyses.table("convergence", dataset)
     methods = analyses.present(list(INJECTIONS), runs)
     colours = dict(zip(INJECTIONS, sns.color_palette("colorblind", len(INJECTIONS)), strict=True))
+    dashes = dict(zip(INJECTIONS, ("solid", "dashed", "dotted"), strict=True))
     figure, axes = panels(6, 3, 2.1)
     measures = [
         ("final_average_accuracy", "Final average accuracy [%]", 1.0),
@@ -40,7 +41,8 @@ def injections(analyses: Analyses, dataset: str) -> Figure:
     ]:
         for method in methods:
             own = epochs[epochs["method"] == method].groupby("epoch")[measure].mean()
-            axis.plot(own.index, own, color=colours[method], label=INJECTIONS[method])
+            look = {"color": colours[method], "linestyle": dashes[method]}
+            axis.plot(own.index, own, label=INJECTIONS[method], **look)
         axis.set(title=title, xlabel="Epoch of a task")
     axes[5].set_yscale("log")
     axes[5].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -84,8 +86,8 @@ def clip_space(analyses: Analyses) -> Figure:
 
 
 def failure_modes(analyses: Analyses, dataset: str) -> Figure:
-    """Worst value of every failure mode (colour: over its threshold), and how strong prompts are in
-    each layer, by method."""
+    """Worst value of every failure mode (star and colour: over its threshold), and how strong
+    prompts are in each layer, by method."""
     frame, layers = analyses.table("signatures", dataset), analyses.table("layers", dataset)
     methods = analyses.present([m.name for m in analyses.plan.methods], frame)
     figure, axes = panels(2, 2, 0.2 * len(methods) + 1.2)
@@ -120,8 +122,9 @@ def _failure_mode_map(
         strengths.clip(upper=2.0),
         norm=TwoSlopeNorm(1.0, 0.0, 2.0),
         cmap="RdBu_r",
-        annot=worst.to_numpy(),
-        fmt=".2f",
+        # a star as well as a colour: grey print has no red
+        annot=worst.map("{:.2f}".format) + (strengths >= 1).replace({True: "*", False: ""}),
+        fmt="",
         annot_kws={"fontsize": 5.5},
         cbar=False,
         linewidths=0.4,
@@ -132,7 +135,7 @@ def _failure_mode_map(
     )
     axis.tick_params(length=0, labelsize=6)
     axis.tick_params(axis="x", rotation=60)
-    axis.set(xlabel="", ylabel="", title="Worst value; red: failure mode shown")
+    axis.set(xlabel="", ylabel="", title="Worst value; *, red: failure mode shown")
 
 
 def _layer_map(axis: Axes, layers: pd.DataFrame, methods: list[str]) -> None:

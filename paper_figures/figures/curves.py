@@ -8,10 +8,7 @@ from matplotlib.figure import Figure
 
 from paper_figures.collect import Results
 from paper_figures.figures.heat_maps import Map, heat_maps
-from paper_figures.style import COLUMN, MAX_BANDS, WIDTH, label_lines, method_looks, panels
-
-#: up to how many lines stand in a figure narrower than the page
-MAX_NARROW = 10
+from paper_figures.style import MAX_BANDS, MAX_NARROW, WIDTH, label_lines, method_looks, panels
 
 
 def accuracy_curves(results: Results, dataset: str) -> Figure:
@@ -28,7 +25,8 @@ def accuracy_curves(results: Results, dataset: str) -> Figure:
     n_tasks = int(frame["task"].max()) + 1
     methods = [m for m in plan.methods if results.of(dataset, m.name)]
     figure, (axis,) = panels(1, 1, max(2.4, 0.135 * len(methods)))
-    figure.set_figwidth(WIDTH if len(methods) > MAX_NARROW else 1.5 * COLUMN)
+    if len(methods) > MAX_NARROW:
+        figure.set_figwidth(WIDTH)
     ends = []
     for method in methods:
         look = looks[method.name]

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from paper_figures.style import HEATMAP, WIDTH, percent_scale, wrapped
+from paper_figures.style import COLUMN, HEATMAP, WIDTH, percent_scale, wrapped
 
 #: inches: a panel's largest side, the smallest cell with a number, the space between panels, of the
 #: colour bar, of a line of a title
@@ -40,13 +40,17 @@ def heat_maps(
     ylabel: str,
     bar_label: str,
 ) -> Figure:
-    """A figure of all maps in rows. names of rows and columns alike; None leaves them out."""
+    """A figure of all maps in rows. names of rows and columns alike; None leaves them out.
+
+    It spans a column where one map is all, else a page.
+    """
     across = min(len(maps), 3 if len(maps) <= 3 else ACROSS)
     size = max(max(m.values.shape) for m in maps)
     shown = [] if names is None else list(names)
     longest = max((len(name) for name in shown), default=0)
     margin = 0.28 + max(0.12, longest * LETTER * NAME / 72)
-    side = min(LARGEST, (WIDTH - margin - BAR - (across - 1) * GAP) / across)
+    width = COLUMN if across == 1 else WIDTH
+    side = min(LARGEST, (width - margin - BAR - (across - 1) * GAP) / across)
     numbers = side / size >= CELL
     titles = [wrapped(m.title, int(side * 72 / (LETTER * TITLE))) for m in maps]
     down = -(-len(maps) // across)
@@ -56,7 +60,7 @@ def heat_maps(
     ]
     heights = [side + LINE * count + GAP for count in lines]
     height = sum(heights) + margin
-    figure = Figure(figsize=(WIDTH, height))
+    figure = Figure(figsize=(width, height))
     scale = percent_scale(1 if numbers else size)
     step = _step(len(shown), side)
     for at, (one, title) in enumerate(zip(maps, titles, strict=True)):
@@ -64,7 +68,7 @@ def heat_maps(
         own = side * len(one.values) / size  # a single row stays as high as a row
         top = height - sum(heights[:row]) - LINE * lines[row] - 0.05
         x = margin + column * (side + GAP)
-        axis = figure.add_axes((x / WIDTH, (top - own) / height, side / WIDTH, own / height))
+        axis = figure.add_axes((x / width, (top - own) / height, side / width, own / height))
         axis.imshow(one.values, norm=scale, cmap=HEATMAP, interpolation="nearest", aspect="auto")
         axis.set_title(title, fontsize=TITLE, pad=2)
         if numbers:
@@ -79,7 +83,7 @@ def heat_maps(
     # Once, under the last row: beside each other, labels of narrow panels would overlap.
     last = len(maps) - (down - 1) * across
     middle = margin + (last * side + (last - 1) * GAP) / 2
-    figure.text(middle / WIDTH, 0.13 / height, xlabel, ha="center", va="bottom", fontsize=TITLE)
+    figure.text(middle / width, 0.13 / height, xlabel, ha="center", va="bottom", fontsize=TITLE)
     _bar(figure, margin + across * side + (across - 1) * GAP, height, scale, bar_label)
     return figure
 
@@ -108,7 +112,8 @@ def _write(axis: Axes, values: np.ndarray, size: float) -> None:
 
 def _bar(figure: Figure, right: float, height: float, scale: object, label: str) -> None:
     long = min(1.7, height - 0.6)
-    at = ((right + 0.08) / WIDTH, 1 - (long + 0.25) / height, 0.09 / WIDTH, long / height)
+    width = figure.get_figwidth()
+    at = ((right + 0.08) / width, 1 - (long + 0.25) / height, 0.09 / width, long / height)
     colours = ScalarMappable(scale, HEATMAP)  # type: ignore[arg-type]
     bar = figure.colorbar(colours, cax=figure.add_axes(at), label=label)
     bar.outline.set_visible(False)

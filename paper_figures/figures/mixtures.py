@@ -108,7 +108,8 @@ def replay_quality(analyses: Analyses, dataset: str) -> Figure:
                 label="real",
             )
             axis.set_title(f"{title}\n{SPACES[space]}")
-            axis.set_ylim(0, 1.05 if measure == "coverage" else None)
+            highest = np.nanmax(by_class[[measure, f"{measure}_real"]].to_numpy(), initial=0.0)
+            axis.set_ylim(0, 1.05 if measure == "coverage" else 1.05 * highest or None)
             axis.grid(axis="y", linewidth=0.4, color="0.9")
             axis.set_axisbelow(True)
             if len(by_class) <= MAX_NAMED:

@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from paper_figures.collect import Results
-from paper_figures.style import WIDTH, panels, sentence
+from paper_figures.style import MAX_NARROW, WIDTH, panels, sentence
 from paper_figures.tables.published import published_frame
 
 #: marker and colour by the kind of source
@@ -28,7 +28,8 @@ def published(results: Results, dataset: str) -> Figure:
     titles = {m.name: m.title for m in results.plan.methods}
     names = list(dict.fromkeys(frame["method"]))
     figure, (axis,) = panels(1, 1, 1.0 + 0.28 * len(names))
-    figure.set_figwidth(WIDTH)
+    if len(names) > MAX_NARROW:
+        figure.set_figwidth(WIDTH)
     said: set[str] = set()
     for at, name in enumerate(names):
         own = frame[frame["method"] == name]
@@ -56,5 +57,7 @@ def published(results: Results, dataset: str) -> Figure:
     axis.set_ylim(len(names) - 0.5, -0.5)
     axis.set_xlabel("Final average accuracy [%]")
     axis.grid(axis="x", linewidth=0.4, color="0.9")
-    figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(
+        loc="outside lower center", ncols=4 if len(names) > MAX_NARROW else 2, frameon=False
+    )
     return figure

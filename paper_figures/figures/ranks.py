@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paper_figures.plan import Plan
-from paper_figures.style import MAX_BANDS, WIDTH, legend, method_looks, panels, sentence
+from paper_figures.style import MAX_BANDS, MAX_NARROW, WIDTH, legend, method_looks, panels, sentence
 
 
 def critical_difference_diagram(plan: Plan, ranks: pd.DataFrame) -> Figure:
@@ -71,14 +71,20 @@ def performance_profiles(plan: Plan, profiles: pd.DataFrame) -> Figure:
     """
     if profiles.empty:
         return sentence("Profiles need a method with a run for every data set and seed.")
-    figure, (axis,) = panels(1, 1, 2.7 + 0.06 * len(plan.methods))
-    figure.set_figwidth(WIDTH)
     looks = method_looks(plan)
     drawn = [m for m in plan.methods if m.name in set(profiles["method"])]
-    for method in drawn:
+    figure, (axis,) = panels(1, 1, 2.2 + 0.06 * len(drawn))
+    if len(drawn) > MAX_NARROW:
+        figure.set_figwidth(WIDTH)
+    for at, method in enumerate(drawn):
         own = profiles[profiles["method"] == method.name]
-        look = {**looks[method.name], "marker": ""}
-        axis.step(own["threshold"], own["share"], where="post", **look)
+        look = looks[method.name]
+        axis.step(own["threshold"], own["share"], where="post", **{**look, "marker": ""})
+        # One marker where the line falls through a height, so that grey print tells lines apart too.
+        height = 0.15 + 0.1 * (at % 8)
+        fallen = own["threshold"][own["share"] < height]
+        if len(fallen):
+            axis.plot(fallen.iloc[0], height, **{**look, "linestyle": "none"})
         if len(drawn) <= MAX_BANDS:
             axis.fill_between(
                 own["threshold"], own["low"], own["high"], step="post", color=look["color"],
@@ -86,5 +92,5 @@ def performance_profiles(plan: Plan, profiles: pd.DataFrame) -> Figure:
             )  # fmt: skip
     axis.set(xlabel="Final average accuracy τ [%]", ylabel="Runs with at least τ", ylim=(0, 1.02))
     axis.grid(axis="y", linewidth=0.4, color="0.9")
-    legend(figure, drawn, looks, marker="")
+    legend(figure, drawn, looks)
     return figure

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from paper_figures.collect import Results
-from paper_figures.style import COLUMN, WIDTH, legend, method_looks, panels, sentence
+from paper_figures.style import COLUMN, HEATMAP, WIDTH, legend, method_looks, panels, sentence
 from paper_figures.tables.table import number
 
 
@@ -46,6 +46,8 @@ def accuracy_against_cost(results: Results, dataset: str) -> Figure:
             axis.xaxis.set_minor_formatter(lambda value, _: "")
         else:
             axis.set_xlim(0, 1.05 * max(costs, default=1.0) or 1.0)
+        if not costs:
+            axis.text(0.5, 0.5, "not counted", ha="center", transform=axis.transAxes)
         axis.set(xlabel=label, ylabel="Final average accuracy [%]")
         axis.grid(axis="y", linewidth=0.4, color="0.9")
     legend(figure, methods, looks, linestyle="none")
@@ -63,7 +65,7 @@ def pareto_front(points: list[tuple[float, float]]) -> list[tuple[float, float]]
 
 def forgetting_by_task(results: Results, dataset: str) -> Figure:
     """What each method (row) has lost of each task (column) at the end: its best accuracy before
-    minus its last, mean over seeds. Blue is a task that got better."""
+    minus its last, mean over seeds. A task that got better is white, its number negative."""
     lost = forgotten(results.accuracy[results.accuracy["dataset"] == dataset])
     if lost.empty:
         return sentence("No method here learns task by task.")
@@ -71,14 +73,17 @@ def forgetting_by_task(results: Results, dataset: str) -> Figure:
     table = lost.pivot_table(index="method", columns="task", values="lost")
     values = table.reindex([m.name for m in methods]).to_numpy()
     figure, (axis,) = panels(1, 1, 0.5 + 0.15 * len(methods))
-    figure.set_figwidth(min(WIDTH, COLUMN + 0.25 * values.shape[1]))
-    largest = max(1.0, float(np.nanmax(np.abs(values))))
-    image = axis.imshow(values, cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto")
+    longest = max(len(method.heading) for method in methods)
+    # A letter of 7 points is about 0.055 inches wide; the colour bar takes an inch.
+    if (COLUMN - 0.055 * longest - 1.0) / values.shape[1] < 0.17:
+        figure.set_figwidth(WIDTH)
+    largest = max(1.0, float(np.nanmax(values)))
+    image = axis.imshow(values, cmap=HEATMAP, vmin=0, vmax=largest, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         if not np.isnan(value):
             axis.text(
                 column, row, number(value, 0), ha="center", va="center", fontsize=6,
-                color="white" if abs(value) > 0.6 * largest else "0.15",
+                color="white" if value > 0.6 * largest else "0.15",
             ).set_in_layout(False)  # fmt: skip
     axis.set_yticks(range(len(methods)), [m.heading for m in methods])
     axis.set_xticks(range(values.shape[1]), [str(task + 1) for task in table.columns])

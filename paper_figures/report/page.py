@@ -9,11 +9,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
+from PIL import Image
 
 from paper_figures.collect import Results
 from paper_figures.figures.selection import choices_of_run
@@ -30,6 +32,8 @@ from starprompt.record.record import RunRecord
 from starprompt.record.run_files import SELECTION
 
 FOLDER = Path(__file__).parent
+#: of a figure's file for one on the page
+PIXELS = 2
 #: lines of a run's log that the page shows
 LOG_LINES = 20
 
@@ -141,13 +145,19 @@ def _part(part: Part) -> dict[str, Any]:
         "heading": part.heading,
         "sentences": list(part.sentences),
         "tables": [Markup(to_html(table)) for table in part.tables],
-        "figures": [
-            {
-                "title": path.stem.replace("-", " ").capitalize(),
-                "data": base64.b64encode(path.read_bytes()).decode(),
-            }
-            for path in part.figures
-        ],
+        "figures": [_figure(path) for path in part.figures],
+    }
+
+
+def _figure(path: Path) -> dict[str, Any]:
+    """A PNG and its width on the page, so that its letters have the size of the text's notes."""
+    data = path.read_bytes()
+    with Image.open(BytesIO(data)) as image:
+        width = image.width
+    return {
+        "title": path.stem.replace("-", " ").capitalize(),
+        "data": base64.b64encode(data).decode(),
+        "width": width // PIXELS,
     }
 
 

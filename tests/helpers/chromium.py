@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,6 +82,13 @@ class Tab:
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
+
+    def wait_for(self, script: str, seconds: float = 60) -> None:
+        """Return once an expression in the page is true; fail where it does not become so."""
+        end = time.monotonic() + seconds
+        while not self.evaluate(f"Boolean({script})"):
+            assert time.monotonic() < end, f"never true: {script}"
+            time.sleep(0.02)
 
     def press(self, *keys: str) -> None:
         """Press and release keys, one after the other: names of :data:`KEYS`, or letters."""

@@ -33,8 +33,7 @@ def test_panels_stand_in_rows_and_empty_places_are_hidden(
     assert len(axes) == count
     assert figure.get_figheight() == pytest.approx(2.0 * rows + 0.5)
     assert sum(axis.get_visible() for axis in figure.axes) == count
-    if count > 1:
-        assert figure.get_figwidth() == style.WIDTH
+    assert figure.get_figwidth() == (style.WIDTH if count > 1 else style.COLUMN)
 
 
 def test_equal_figures_have_equal_bytes_and_no_date(tmp_path: Path) -> None:

@@ -50,7 +50,13 @@ def test_the_map_shows_the_worst_value_and_the_threshold_in_the_middle(
     shown = [text.get_text() for text in figure.axes[0].texts]
     own = frame[(frame["method"] == methods[0]) & (frame["signature"] == "selection_confusion")]
     if "selection_confusion" in names and len(own):
-        assert f"{own['value'].max():.2f}" in shown
+        worst = own["value"].max()
+        star = "*" if worst >= own["threshold"].iloc[0] else ""
+        assert f"{worst:.2f}{star}" in shown
+    assert (
+        sum(text.endswith("*") for text in shown)
+        == frame[frame["shown"]].groupby(["method", "signature"]).ngroups
+    )
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == [
         name.replace("_", " ") for name in names
     ]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from paper_figures.figures.heat_maps import ACROSS, Map, _step, heat_maps
-from paper_figures.style import WIDTH
+from paper_figures.style import COLUMN, WIDTH
 
 
 def _maps(count: int, size: int = 3) -> list[Map]:
@@ -46,7 +46,9 @@ def test_panels_have_one_size_and_names_stand_at_the_left_and_at_the_bottom(
     boxes = [axis.get_position() for axis in panels]
     assert len({round(box.y0, 6) for box in boxes}) == rows
     assert len({round(box.width, 6) for box in boxes}) == 1
-    inches = [(b.width * WIDTH, b.height * figure.get_figheight()) for b in boxes]
+    assert figure.get_figwidth() == (COLUMN if count == 1 else WIDTH)
+    wide, high = figure.get_size_inches()
+    inches = [(box.width * wide, box.height * high) for box in boxes]
     assert all(wide == pytest.approx(high) for wide, high in inches), "cells are square"
     assert all(box.x1 <= 1 and box.y1 <= 1 and box.x0 >= 0 and box.y0 >= 0 for box in boxes)
     for at, axis in enumerate(panels):

@@ -7,7 +7,8 @@ from matplotlib.image import imread
 
 from paper_figures.collect import collect
 from paper_figures.figures.paper import KINDS, write_figures
-from paper_figures.style import SUFFIXES
+from paper_figures.stamps import Stamp, read_stamp, stamping
+from paper_figures.style import COLUMN, SUFFIXES, WIDTH, paper_style
 from starprompt.grid import jobs as grid
 from tests.helpers.made_up_runs import small_plan
 
@@ -37,6 +38,26 @@ def test_all_figures_are_drawn_and_equal_results_give_equal_bytes(tmp_path: Path
         assert one.read_bytes() == other.read_bytes(), one.name
         if one.suffix == ".png":
             assert np.ptp(imread(one)) > 0.5  # not blank
+
+
+def test_a_figure_spans_a_column_or_a_page(tmp_path: Path) -> None:
+    for methods in (2, 9):
+        results = collect(small_plan(tmp_path / f"{methods}", methods=methods, datasets=1, seeds=1))
+        with paper_style():
+            widths = {kind: draw(results, "set-0").get_figwidth() for kind, draw in KINDS.items()}
+        assert set(widths.values()) <= {COLUMN, WIDTH}, widths
+        assert widths["curves"] == (COLUMN if methods == 2 else WIDTH)
+
+
+def test_two_data_sets_drawn_in_two_processes_say_what_they_were_made_from(
+    tmp_path: Path,
+) -> None:
+    found = collect(small_plan(tmp_path / "runs", methods=2, datasets=2, seeds=1))
+    stamp = Stamp("figures", "small", "a" * 64, "b" * 64, 4, "c" * 40, "0.1.0")
+    with stamping(stamp):
+        written = write_figures(found, tmp_path / "figures", processes=2)
+    assert {path.stem.rpartition("-set-")[2] for path in written} == {"0", "1"}
+    assert [read_stamp(path) for path in written] == [stamp] * len(written)
 
 
 def test_two_processes_draw_what_one_draws(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from paper_figures.collect import Results
 from paper_figures.figures.selection import choices_of_run
@@ -36,8 +37,10 @@ def page(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
     log = folder / "logs" / "set-0" / "method-0" / "seed1993-1996.log"
     log.parent.mkdir(parents=True)
     log.write_text(f"first\n{HOSTILE}\nlast line\n")
+    figure = folder / "a-figure.png"
+    Image.new("RGB", (1400, 20)).save(figure)
     parts = [
-        Part("cost", "Cost", [cost_table(results, "set-0")], sentences=[HOSTILE]),
+        Part("cost", "Cost", [cost_table(results, "set-0")], [figure], [HOSTILE]),
         Part("empty", "Nothing here"),
     ]
     made_from = provenance(results, {})
@@ -79,6 +82,13 @@ def test_nothing_from_data_is_markup_and_nothing_is_loaded(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "default-src 'none'" in text and "&lt;/script&gt;" in text
     assert "url(" not in text and "@import" not in text
+
+
+def test_a_figure_has_its_printed_size_and_can_be_scrolled_by_key(page: Path) -> None:
+    (figure,) = [a for tag, a in tags(page) if tag == "img" and "width" in a]
+    assert figure["width"] == "700" and figure["alt"] == "A figure"
+    regions = [a for tag, a in tags(page) if tag == "div" and a.get("aria-label") == "A figure"]
+    assert [region.get("tabindex") for region in regions] == ["0"]
 
 
 def test_every_link_has_its_target_and_every_id_is_one(page: Path) -> None:
@@ -224,12 +234,10 @@ def test_keys_alone_sort_filter_and_open_a_run(page: Path, tmp_path: Path) -> No
                 break
         assert tab.evaluate("document.querySelectorAll('details[open]').length") == 0
         tab.press("Enter")
-        opened = tab.evaluate("location.hash.slice(1)")
-        assert opened.startswith("run-set-0-")
-        section = f"document.getElementById({opened!r})"
-        assert tab.evaluate(f"{section}.querySelectorAll('details[open]').length") == 1
-        top = tab.evaluate(f"{section}.getBoundingClientRect().top")
-        assert 0 <= top < 800, "the run is not in sight"
+        tab.wait_for("location.hash.startsWith('#run-set-0-')")
+        section = "document.querySelector(location.hash)"
+        tab.wait_for(f"{section}.querySelectorAll('details[open]').length === 1")
+        tab.wait_for(f"{section}.getBoundingClientRect().top < innerHeight")
         assert tab.evaluate("document.title") != "owned"
         assert tab.console() == []
 
