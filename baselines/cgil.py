@@ -132,7 +132,8 @@ class CGIL(Learner):
     def end_task(self, task: Task) -> None:
         features = task.train.features("clip")
         labels = task.train.labels.to(features.device)
-        for label in task.current:
+        for done, label in enumerate(task.current):
+            self.report("generator", done, len(task.current))
             own: Any = self.generators[label]
             own.fit(features[labels == label], self.hp.vae_epochs, self.hp.vae_lr)
         self._align()

@@ -13,6 +13,7 @@ NeurIPS 2023 (arXiv 2307.02251), Algorithm 1; code RanPAC/RanPAC@012927f:
 With ``adaptation: none`` there is no Phase 1: the row "No Phase 1" of the authors' tables.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -111,9 +112,13 @@ class RanPAC(SessionLearner):
         ridges = [10.0**power for power in range(first, last + 1)]
         order = self.row_order(len(features))
         fit, held = order.tensor_split([int((1 - self.hp.held_out) * len(order))])
-        past = (self.gram, self.targets) if self.hp.ridge_on_all else (None, None)
         errors = held_out_errors(
-            (features[fit], one_hot[fit]), (features[held], one_hot[held]), ridges, *past
+            (features[fit], one_hot[fit]),
+            (features[held], one_hot[held]),
+            ridges,
+            gram=self.gram if self.hp.ridge_on_all else None,
+            targets=self.targets,
+            report=partial(self.report, "ridge"),
         )
         least = min(errors)
         return ridges[errors.index(least) if least < float("inf") else -1]

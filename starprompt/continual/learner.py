@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from starprompt.continual.micro_batches import backward
+from starprompt.continual.progress import Report, silent
 from starprompt.continual.task_checkpoint import (
     load_optimiser_state,
     load_schedule_state,
@@ -105,6 +106,8 @@ class Learner(ABC):
     last_features: Tensor | None = field(default=None, init=False)
     #: images of a batch at a time, where memory is short; None: the whole batch
     micro_batch: int | None = field(default=None, init=False)
+    #: called by a long ``end_task`` with a phase's name, the parts done and the parts in all
+    report: Report = field(default_factory=lambda: silent, init=False)
 
     Hyperparameters: ClassVar[type[BaseHyperparameters]] = BaseHyperparameters
     #: what the runner puts into training and test batches: "images", "features"

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -15,7 +16,7 @@ from starprompt.continual.checkpoint import WorkFolder
 from starprompt.continual.flops import StepCounter
 from starprompt.continual.learner import Learner
 from starprompt.continual.losses import LossWatch
-from starprompt.continual.progress import ProgressNote
+from starprompt.continual.progress import ProgressNote, TaskEnd, silent
 from starprompt.continual.seeding import generators_state, restore_generators
 from starprompt.continual.task_checkpoint import Place
 from starprompt.continual.tracking import Silent, Tracker
@@ -52,7 +53,8 @@ def learn_task(
     place = _take_up(learner, task, where, loop)
     place = _take_steps(learner, task, place, where, loop, started)
     trained = time.perf_counter()
-    learner.end_task(task)
+    with _reporting(learner, task, place, where, loop):
+        learner.end_task(task)
     devices.synchronize(loop.device)
     ended = time.perf_counter()
     times = TaskTimes(
@@ -63,6 +65,20 @@ def learn_task(
         step_operations=place.step_operations,
     )
     return times, place.losses
+
+
+@contextmanager
+def _reporting(
+    learner: Learner, task: Task, place: Place, where: str, loop: Loop
+) -> Iterator[None]:
+    """Show how far the end of the task is."""
+    note = ProgressNote(loop.work.path, task.index, learner.epochs, place.steps)
+    learner.report = report = TaskEnd(note, learner.epochs, place.steps, where, loop.progress)
+    try:
+        yield
+    finally:
+        report.close()
+        learner.report = silent
 
 
 def _take_up(learner: Learner, task: Task, where: str, loop: Loop) -> Place:

@@ -44,6 +44,7 @@ class RunStatus:
     so_far    the average accuracy on the tasks seen, after the last finished task
     epoch     of the task that is being learned, counted from 1; 0 where that is unknown
     part      how much of the run is done, from 0 to 1
+    phase     what the end of that task computes, in words; empty while it takes steps
     seconds   that a finished run trained for
     """
 
@@ -60,6 +61,7 @@ class RunStatus:
     epoch: int = 0
     epochs: int = 0
     part: float = 0.0
+    phase: str = ""
     seconds: float | None = None
 
 
@@ -193,6 +195,7 @@ def _status(grid: Grid, run: Run, queue: Mapping[str, list[Queued]]) -> RunStatu
             epoch=place.epoch,
             epochs=place.epochs,
             part=min(part, 1.0),
+            phase=place.phase,
         )
 
     note = owner(folder)
@@ -225,6 +228,10 @@ def _tasks(grid: Grid, run: Run) -> int:
     return grid.datasets[run.dataset].task_count or 1
 
 
+#: characters of a phase that are shown
+_MOST_PHASE = 40
+
+
 class _Place(NamedTuple):
     """Where in its task a run is; zeros where that is unknown."""
 
@@ -232,13 +239,16 @@ class _Place(NamedTuple):
     epochs: int = 0
     steps_done: int = 0
     steps: int = 0
+    phase: str = ""
 
 
 def _place(work: Path, done: int) -> _Place:
     """What the run wrote of the task behind its ``done`` finished ones."""
     note = _json(work / PROGRESS)
     try:
-        place = _Place(*(int(note[key]) for key in _Place._fields))
+        numbers = {key: int(note[key]) for key in ("epoch", "epochs", "steps_done", "steps")}
+        phase = "".join(filter(str.isprintable, str(note.get("phase", ""))))[:_MOST_PHASE]
+        place = _Place(**numbers, phase=phase)
         here = note["task"] == done and 0 <= place.steps_done <= place.steps
         return place if here and 0 <= place.epoch <= place.epochs else _Place()
     except (KeyError, TypeError, ValueError, OverflowError):

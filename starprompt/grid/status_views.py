@@ -55,6 +55,7 @@ def as_rows(statuses: Sequence[RunStatus]) -> list[dict[str, Any]]:
             "tasks_done": status.tasks_done,
             "epoch": status.epoch,
             "epochs": status.epochs,
+            "phase": status.phase,
             "part": round(status.part, 4),
             "attempts": status.attempts,
             "accuracy": status.accuracy,
@@ -111,6 +112,8 @@ def progress(status: RunStatus) -> str:
         said = f"task {status.tasks_done + 1} of {status.tasks}"
         if status.epochs:
             said += f", epoch {status.epoch} of {status.epochs}"
+        if status.phase:
+            said += f", {status.phase}"
     return said if status.so_far is None else f"{said}, {status.so_far:.1f}% so far"
 
 

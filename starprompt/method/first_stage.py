@@ -118,7 +118,8 @@ class FirstStage(Learner):
         features = task.train.features("clip")
         labels = task.train.labels.to(features.device)
         of_class = by_class(features, labels, task.current)
-        fit = fit_mixtures(of_class, self.hp.components, self.hp.em_iterations)
+        report = partial(self.report, "EM iteration")
+        fit = fit_mixtures(of_class, self.hp.components, self.hp.em_iterations, report=report)
         self.mixtures.append(fit.mixtures)
 
     def replay(self) -> None:

@@ -143,7 +143,8 @@ class StarPrompt(Learner):
             return
         self.task_features = self.augmented_features(task)
         of_class = by_class(*self.task_features, task.current)
-        fit = fit_mixtures(of_class, self.hp.components, self.hp.em_iterations)
+        report = partial(self.report, "EM iteration")
+        fit = fit_mixtures(of_class, self.hp.components, self.hp.em_iterations, report=report)
         self.mixtures.append(fit.mixtures)
         if task.index > 0:
             self.align(task)

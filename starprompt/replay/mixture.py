@@ -109,6 +109,7 @@ def fit_mixtures(
     generator: torch.Generator | None = None,
     start: Mixtures | None = None,
     starts: int = 2,
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Fit:
     """Fit one mixture a class by expectation-maximisation.
 
@@ -118,6 +119,7 @@ def fit_mixtures(
                 to the iterate before should it ever lose
     start       parameters to start from; otherwise the better, class by class, of ``starts`` runs
                 from k-means
+    report      called after each iteration with those done and the most there can be
     Raises ValueError for a class without samples or with a feature that is not finite.
     """
     if any(len(of_class) == 0 for of_class in features):
@@ -132,11 +134,11 @@ def fit_mixtures(
             (start.means - shift) / scale,
             scale.square() / start.variances,
         )
-        best, score, used = _climb(everything, given, floor, iterations, tolerance)
+        best, score, used = _climb(everything, given, floor, iterations, tolerance, report)
     for attempt in range(starts if start is None else 0):
         assigned = _kmeans(everything, scale, components, generator)
         first = _maximise(everything, assigned, floor)
-        found = _climb(everything, first, floor, iterations, tolerance)
+        found = _climb(everything, first, floor, iterations, tolerance, report)
         if attempt == 0:
             best, score, used = found
         else:
@@ -157,6 +159,7 @@ def _climb(
     floor: Tensor,
     iterations: int,
     tolerance: float,
+    report: Callable[[int, int], None],
 ) -> tuple["_Parameters", Tensor, Tensor]:
     """EM from ``current``: parameters, mean log-likelihood (K,) and iterations used (K,)."""
     classes, device = len(floor), floor.device
@@ -166,7 +169,8 @@ def _climb(
     # class does not make the others pay.
     data, active, last = everything, torch.arange(classes, device=device), current
     previous = torch.full((classes,), -math.inf, device=device, dtype=floor.dtype)
-    for _ in range(iterations):
+    for iteration in range(iterations):
+        report(iteration, iterations)
         responsibility, score = _expect(data, current)
         lost = score < previous
         updated = last.where(lost, _maximise(data, responsibility, floor))

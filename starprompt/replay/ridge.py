@@ -3,6 +3,8 @@
 McDonnell et al., "RanPAC" (arXiv 2307.02251), Eq. 11 and Appendix C.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -22,12 +24,14 @@ def held_out_errors(
     ridges: list[float],
     gram: Tensor | None = None,
     targets: Tensor | None = None,
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[float]:
     """Mean squared error on held-out rows of the solution that each ridge gives on the others.
 
     fit      (n, M) rows H and (n, C) their targets Y
     held     (k, M) rows and (k, C) targets that the fit does not see
     gram     (M, M), added to H^T H; with it ``targets`` (M, C), added to H^T Y
+    report   called with the ridges that are done and all of them, before each and at the end
     returns  one error a ridge; infinity where the system has no solution
 
     One system of min(n, M) unknowns is factored for each ridge, in float64: with fewer rows than
@@ -46,7 +50,8 @@ def held_out_errors(
     resolved = float(torch.finfo(torch.float32).eps * system.diagonal().sum())
     identity = torch.eye(len(system), device=system.device, dtype=system.dtype)
     errors = []
-    for ridge in ridges:
+    for done, ridge in enumerate(ridges):
+        report(done, len(ridges))
         factor, failed = torch.linalg.cholesky_ex(system + ridge * identity)
         least = ridge if wide else factor.diagonal().square().amin()
         if bool(failed) or least < resolved:
@@ -54,6 +59,7 @@ def held_out_errors(
             continue
         predicted = left @ torch.cholesky_solve(right, factor)
         errors.append(float((predicted - held_answers).square().mean()))
+    report(len(ridges), len(ridges))
     return errors
 
 

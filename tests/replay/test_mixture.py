@@ -50,6 +50,18 @@ def test_equal_starts_lead_where_scikit_learn_goes(components: int, iterations: 
         np.testing.assert_allclose(fit.mixtures.means[k].numpy(), reference.means_, rtol=1e-3)
 
 
+def test_each_iteration_is_reported_and_changes_nothing() -> None:
+    said: list[tuple[int, int]] = []
+    classes = clustered([60, 40])
+    start = equal_start(classes, 3)
+    plain = fit_mixtures(classes, 3, 50, start=start)
+    fit = fit_mixtures(
+        classes, 3, 50, start=start, report=lambda done, most: said.append((done, most))
+    )
+    assert said == [(done, 50) for done in range(int(fit.iterations.max()))]
+    torch.testing.assert_close(fit.mixtures.means, plain.mixtures.means, rtol=0, atol=0)
+
+
 def test_own_starts_are_as_good_as_scikit_learns() -> None:
     classes = clustered([300, 150, 400], dim=30, seed=3)
     torch.manual_seed(0)

@@ -35,6 +35,16 @@ def test_errors_are_those_of_the_large_system(n: int, m: int, seed: int) -> None
     assert held_out_errors(fit, held, ridges) == pytest.approx(expected, rel=1e-7)
 
 
+def test_each_ridge_is_reported() -> None:
+    said: list[tuple[int, int]] = []
+    fit, held = rows(8, 20), rows(7, 20, 1)
+    errors = held_out_errors(
+        fit, held, RIDGES, report=lambda done, total: said.append((done, total))
+    )
+    assert said == [(done, len(RIDGES)) for done in range(len(RIDGES) + 1)]
+    assert errors == held_out_errors(fit, held, RIDGES)
+
+
 def test_a_past_gram_matrix_is_added() -> None:
     past, fit, held = rows(50, 20, 1), rows(8, 20, 2), rows(9, 20, 3)
     together = (torch.cat([past[0], fit[0]]), torch.cat([past[1], fit[1]]))
