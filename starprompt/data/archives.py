@@ -64,7 +64,7 @@ def extract(archive: Path, folder: Path) -> Path:
 
 def _damaged(archive: Path, error: Exception) -> UserError:
     what = reason(error)
-    return UserError(f"{archive} is damaged ({what}); remove it and fetch it again.")
+    return UserError(f"{archive} is damaged ({what}); remove it and download it again.")
 
 
 def _is_of_a_name(error: OSError) -> bool:

@@ -87,13 +87,13 @@ def summary(manifest: dict[str, Any]) -> list[str]:
         lines.append(f"  left out, cannot be decoded: {len(left_out)} ({_some(left_out)})")
     equal = manifest.get("equal_images", {})
     for key, what in (
-        ("train_and_test", "test images are equal to training images"),
-        ("across_classes", "images are equal to images of another class"),
+        ("train_and_test", "test images equal to training images"),
+        ("across_classes", "images equal to images of another class"),
     ):
         found = equal.get(key, {"count": 0})
         if found["count"]:
             groups = [" = ".join(group[:3]) for group in found["names"]]
-            lines.append(f"  warning: {found['count']} {what} ({_some(groups)})")
+            lines.append(f"  warning, {what}: {found['count']} ({_some(groups)})")
     return lines
 
 

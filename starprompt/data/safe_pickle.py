@@ -357,8 +357,8 @@ def _load(file: BinaryIO, size: int, what: str) -> Any:
     except Exception as error:  # a damaged pickle can end in any exception
         what_failed = reason(error)
         raise UserError(
-            f"{what} is damaged ({type(error).__name__}: {what_failed}); remove it and fetch it "
-            "again."
+            f"{what} is damaged ({type(error).__name__}: {what_failed}); remove it and download "
+            "it again."
         ) from error
 
 
@@ -373,7 +373,7 @@ def load_pickle(path: Path) -> Any:
             file.seek(0)
             return _load(file, size, str(path))
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); fetch it again.") from error
+        raise UserError(f"{path} cannot be read ({error.strerror}); download it again.") from error
 
 
 def load_npz(path: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
@@ -386,7 +386,7 @@ def load_npz(path: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         with zipfile.ZipFile(path) as archive:
             for key in keys:
                 if f"{key}.npy" not in archive.namelist():
-                    raise UserError(f"{path} has no array {key!r}; fetch it again.")
+                    raise UserError(f"{path} has no array {key!r}; download it again.")
                 info = archive.getinfo(f"{key}.npy")
                 if info.file_size > max(ALWAYS_ADMITTED, MOST_GROWTH * info.compress_size):
                     raise UserError(
@@ -399,7 +399,7 @@ def load_npz(path: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         raise
     except Exception as error:  # a damaged archive or header can end in any exception
         what = reason(error)
-        raise UserError(f"{path} is damaged ({what}); remove it and fetch it again.") from error
+        raise UserError(f"{path} is damaged ({what}); remove it and download it again.") from error
     return arrays
 
 

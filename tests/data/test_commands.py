@@ -40,8 +40,8 @@ def test_equal_images_are_warned_of_by_kind_with_three_names_of_a_group():
         "across_classes": {"count": 4, "names": [["a", "b", "c", "d"]]},
     }
     assert summary(_manifest(equal_images=equal))[1:] == [
-        "  warning: 1 test images are equal to training images (a = b)",
-        "  warning: 4 images are equal to images of another class (a = b = c)",
+        "  warning, test images equal to training images: 1 (a = b)",
+        "  warning, images equal to images of another class: 4 (a = b = c)",
     ]
 
 

@@ -111,7 +111,7 @@ def class_numbers(labels: Any, where: str) -> NDArray[np.int64]:
         if flat is None or flat.dtype.kind not in "iu":
             raise UserError(
                 f"The labels {where} are {labels.dtype} of shape {labels.shape}, not a row of "
-                "whole numbers; fetch it again or correct them."
+                "whole numbers; download it again or correct them."
             )
     else:
         values = list(labels) if isinstance(labels, list | tuple | np.ndarray) else [labels]

@@ -58,7 +58,7 @@ def _split(images: Any, labels: Any, path: Path) -> RawSplit:
     is_stack = isinstance(images, np.ndarray) and images.ndim in (3, 4)
     is_row = isinstance(images, list) and all(_is_image(image) for image in images)
     if not (is_stack or is_row):
-        raise UserError(f"{path} holds no images as arrays; remove it and fetch it again.")
+        raise UserError(f"{path} holds no images as arrays; remove it and download it again.")
     return RawSplit(ArrayImages(images, path.name), class_numbers(labels, f"beside {path}"))
 
 
@@ -92,7 +92,7 @@ def _tensors(files: Path, split: str) -> RawSplit:
             value = torch.load(file, weights_only=True, mmap=mapped, map_location="cpu")
         except Exception as error:  # a damaged archive can end in any exception
             what = reason(error)
-            raise UserError(f"{file} is damaged or unsafe ({what}); fetch it again.") from error
+            raise UserError(f"{file} is damaged or unsafe ({what}); download it again.") from error
         if not isinstance(value, torch.Tensor):
             raise UserError(f"{file} does not hold a tensor; download it again.")
         tensors.append(value)
@@ -132,7 +132,7 @@ def _cifar100(files: Path, work: Path) -> tuple[list[RawSplit], tuple[str, ...]]
         parts = [CIFAR100(work, train=train, download=True) for train in (True, False)]
     except Exception as error:  # a damaged archive can end in any exception
         raise UserError(
-            f"{files / CIFAR100.filename} is damaged ({error}); remove it and fetch it again."
+            f"{files / CIFAR100.filename} is damaged ({error}); remove it and download it again."
         ) from error
     splits = [
         RawSplit(

@@ -279,7 +279,7 @@ def _names(
     """The classes' names and what is to be noted of them."""
     from_folders = [name.replace("_", " ") for name in classes]
     if form.class_names is None:
-        _refuse_doubles(where, from_folders, "rename one folder, or put their images together")
+        _refuse_doubles(where, classes, "rename one folder, or put their images together")
         return tuple(from_folders), []
     path = folder / form.class_names
     if not path.is_file():

@@ -60,7 +60,9 @@ def load_table(path: Path) -> Any:
         return json.loads(text, object_pairs_hook=_each_key_once, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         what = reason(error)
-        raise UserError(f"{path} cannot be read ({what}); remove it and fetch it again.") from error
+        raise UserError(
+            f"{path} cannot be read ({what}); remove it and download it again."
+        ) from error
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -103,7 +105,7 @@ class FileIndex:
         if best < needed or scores.count(best) > 1:
             raise UserError(
                 f"{source} lists {listed[:200]!r}, which the archive does not hold; the two do not "
-                "belong together, fetch both again."
+                "belong together, download both again."
             )
         return self.folder.joinpath(*candidates[scores.index(best)])
 

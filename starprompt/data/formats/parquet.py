@@ -60,7 +60,7 @@ class ParquetBlob:
                         if key in written:
                             raise UserError(
                                 f"{file} has the image {key[:200]!r} again; two images of one "
-                                "name cannot be distinguished, fetch the files again."
+                                "name cannot be distinguished, download the files again."
                             )
                         written[key] = (out.tell(), len(data))
                         out.write(data)
@@ -77,7 +77,7 @@ class ParquetBlob:
         if missing:
             raise UserError(
                 f"{source} lists {missing[0]!r} and {len(missing) - 1} more images that the "
-                "parquet files do not hold; fetch them again."
+                "parquet files do not hold; download them again."
             )
         return BlobImages(self.path, tuple(names), tuple(self.places[name] for name in names))
 

@@ -28,7 +28,7 @@ def read(form: SplitJson, files: Path, work: Path) -> Listing:
             if names.setdefault(label, name) != name:
                 raise UserError(
                     f"{files / form.split} names label {label} both {names[label]!r} and "
-                    f"{name!r}; fetch it again."
+                    f"{name!r}; download it again."
                 )
     splits = []
     if form.images.endswith(".parquet"):
@@ -54,7 +54,7 @@ def _entries(table: Any, part: str, path: Path) -> list[tuple[str, int, str]]:
         for e in entries
     ):
         raise UserError(
-            f"{path} has no part {part!r} of [path, label, class name]; fetch it again."
+            f"{path} has no part {part!r} of [path, label, class name]; download it again."
         )
     class_numbers([label for _, label, _ in entries], f"in {path}")
     return [(p, label, name) for p, label, name in entries]

@@ -124,8 +124,9 @@ def test_a_single_class_folder_is_a_class_and_not_a_folder_above(tmp_path):
 )
 def test_folders_whose_names_become_one_class_are_refused(tmp_path, names):
     class_folders(tmp_path / "mine", names)
-    with pytest.raises(UserError, match="Unicode form; rename one folder"):
+    with pytest.raises(UserError, match="Unicode form; rename one folder") as caught:
         prepare_folder(tmp_path / "mine", tmp_path)
+    assert all(repr(name) in str(caught.value) for name in names)
 
 
 @pytest.mark.parametrize("name", [b"a\xff", b"a\nb", b"a\x1bb"])
