@@ -7,14 +7,13 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # `make demo QUICK=1`: one seed, the two main methods.
 DEMO := $(if $(QUICK),demo-quick,demo)
+# `make demo PORTABLE=1`: the same bytes on every x86-64 processor (docs/numerics.md), compared with
+# those in config/digests. Its results have a folder of their own.
+OPTIONS := $(if $(QUICK),--quick) $(if $(PORTABLE),--portable)
 # Processes that share the tests; a file's tests stay together, because they share set-ups.
 JOBS ?= 2
 # `make demo CPU=1`: where .venv is not there yet, it is made with PyTorch's build for the CPU.
 CPU_TORCH := https://download.pytorch.org/whl/cpu
-# `make demo PORTABLE=1`: the same bytes on every x86-64 processor (docs/numerics.md), compared with
-# those in config/digests. Its results have a folder of their own.
-RESULT := $(DEMO)$(if $(PORTABLE),-portable)
-OVERRIDES := $(if $(PORTABLE),--config numerics=portable name=$(RESULT))
 WORKFLOW := $(BIN)/python -m starprompt.grid.snakemake --cores all
 
 .PHONY: demo baselines ablations report variance findings docs test test-lowest test-slurm check fix \
@@ -25,10 +24,7 @@ help: ## what can be made
 
 demo: $(STAMP) ## train the embedded demo through Snakemake and make its tables and figures
 	$(BIN)/starprompt check --config config/$(DEMO).yaml
-	$(WORKFLOW) --configfile config/$(DEMO).yaml $(OVERRIDES)
-	@echo "Tables are in results/$(RESULT)/tables, figures in results/$(RESULT)/figures."
-	@grep -v '^<!--' results/$(RESULT)/tables/accuracy.md 2>/dev/null || true
-	$(if $(PORTABLE),$(BIN)/starprompt digests --config results/$(RESULT)/config.yaml)
+	$(BIN)/starprompt demo $(OPTIONS)
 
 baselines: $(STAMP) ## train every competitor on the demo and make the tables that compare them
 	$(BIN)/starprompt check --config config/demo-baselines.yaml
