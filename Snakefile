@@ -1,5 +1,5 @@
-# The front door. `snakemake --cores all` means config/paper.yaml; another experiment comes with
-# `--configfile config/NAME.yaml`, and is not merged into the paper's.
+# The entry point. `snakemake --cores all` runs config/paper.yaml; `--configfile config/NAME.yaml`
+# runs another experiment, which is not merged into the paper's.
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from starprompt.shipped.find import find
 min_version("9.19")
 
 
-# A file of this folder, or else of the installed package.
+# A file of this folder, else of the installed package.
 found = lambda name: str(find(Path(name)))
 
 
@@ -35,7 +35,7 @@ rule all:
     input:
         rules.tables.output,
         rules.figures.output,
-        # A run whose files are deleted is trained again, although tables made from it are there.
+        # A run whose files are deleted is trained again, even if its tables exist.
         GRID.finished_run_files(),
 
 
@@ -46,7 +46,7 @@ onstart:
         remove_backups(GRID.config.name)
 
 
-# What is finished has been seen: from now on, removing a run's files means training it again.
+# Finished runs have been taken in; a run whose files are removed from now on is trained again.
 onsuccess:
     remove_backups(GRID.config.name)
 

@@ -1,4 +1,4 @@
-"""The second stage in the way of the released code, and ours with the same networks.
+"""The second stage as the released code computes it, and ours with the same networks.
 
 The reference encodes the query in float32 with the very same CLIP, encodes the keys of all classes
 seen again from their full token length, expands every query to every class in each layer

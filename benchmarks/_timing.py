@@ -1,6 +1,6 @@
 """How benchmarks time a call, and the one line of JSON that each prints last.
 
-torch is imported where a device is asked for: what it takes would count as memory of the programs
+torch is imported only when a device is requested, because it would count as memory of the programs
 that a benchmark starts.
 """
 
@@ -27,7 +27,7 @@ def best(
     """Seconds of the fastest of ``repeats`` calls.
 
     device   where it computes; None: the CPU
-    warm_up  make one call before, which is not timed
+    warm_up  make one untimed call first
     wall     elapsed time on the CPU too; otherwise the CPU time of this process, which other
              processes on the machine disturb less. On a GPU it is always elapsed time.
     """

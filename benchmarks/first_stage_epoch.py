@@ -1,9 +1,9 @@
-"""One epoch of the first stage: from cached embeddings, against images encoded again.
+"""One epoch of the first stage from cached features, compared with images encoded again.
 
-Ours reads CLIP's cached features and sends the current classes' texts, cut after the longest, once
-through the text tower. The reference, in this file, works as the released code does: every image
-goes through CLIP's image tower in float32 at every step, and the texts of all classes seen go
-through the text tower in full length, those of past classes too.
+Ours reads CLIP's cached features and encodes the current classes' texts, cut after the longest,
+once per step. The reference, in this file, works as the released code does: at every step CLIP
+encodes every image in float32, and the texts of all classes seen in full length, also those of past
+classes.
 
 On the CPU the tiny CLIP and 256 images of 10 classes, 2 of them current, one thread and its CPU
 time; on a GPU ViT-L/14 with random weights and 2,400 images of 200 classes, 20 current.

@@ -3,18 +3,18 @@
     python benchmarks/gpu_campaign.py          # a GPU at full size; a CPU at small size, a minute
     python benchmarks/gpu_campaign.py --out FOLDER --only stream resumed
 
-Stages, each with its own time limit, so that one that fails or hangs takes nothing from others:
+Each stage has its own time limit, so one that fails or hangs does not delay the others:
 
     device      what it is, what it can do
     stream      STAR-Prompt over all tasks of the digits, ViT-B/16 and ViT-L/14 of random weights
     again       the same run once more: equal byte for byte, as `deterministic: true` promises
     resumed     the same run, ended by SIGTERM within a task and called again: equal byte for byte
-    fast        the same run without `deterministic`: what that costs, how far results move
-    shares      two runs at once on half a device each: equal results, what sharing costs
-    leases      six processes want the whole device: no two ever hold it together
+    fast        the same run without `deterministic`: its cost, and how much results change
+    shares      two runs at once on half a device each: equal results, and the cost of sharing
+    leases      six processes request the whole device: no two ever hold it at once
     BENCHMARK   the benchmarks of this folder that have a size for GPUs
 
-On a CPU the tiny pair takes the networks' place, the device is made up (`machine/gpus.py`), and one
+On a CPU the tiny pair replaces the networks, the device is simulated (`machine/gpus.py`), and one
 benchmark runs. A failed stage is named in both files and makes the exit status 1. The last line is
 JSON; ``ratio`` is the fast run's seconds over the deterministic one's.
 """

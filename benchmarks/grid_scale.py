@@ -1,10 +1,10 @@
-"""What the workflow itself costs: grids of runs that do nothing, through the real rules.
+"""The workflow's own cost: grids of empty runs through the real rules.
 
-A copy of the workflow gets a command line that only leaves empty files where a run would leave
-results. Measured are, by wall clock and CPU: planning grids of growing size (a dry run of the
-target ``runs``), and doing one of them with a job for each run and with ten runs a job. The first
-plan of a single run is what starting Snakemake costs; it is taken off where a cost by job is given.
-The last line is JSON; ``ratio`` is the CPU time of one run a job over that of ten.
+A copy of the workflow gets a command line that only writes empty files in place of results. Wall
+clock and CPU time are measured for planning grids of growing size (a dry run of the target
+``runs``), and for executing one of them with one run per job and with ten. Planning a single run
+gives the cost of starting Snakemake, which is subtracted from costs per job. The last line is JSON;
+``ratio`` is the CPU time with one run per job over that with ten.
 
     python benchmarks/grid_scale.py                        # under a minute
     python benchmarks/grid_scale.py --plan 10000 --do 10000

@@ -1,4 +1,4 @@
-"""One epoch of the head's alignment: 256 replayed features of each class, 768 dimensions.
+"""One epoch of the head's alignment: 256 replayed features per class, 768 dimensions.
 
 Ours draws all classes at once from the mixtures and takes its batches from that tensor: no loop
 over classes, and nothing in the loop over steps waits for the device. The reference, in this file,

@@ -1,9 +1,9 @@
-"""Training images a second from the memory map, against torchvision's transform image by image.
+"""Training images per second from the memory map, compared with torchvision image by image.
 
 Both draw their own crops of every image: 32 to 224 pixels (CIFAR), 64 to 64 (the digits) and 256
-to 224 (the folders of photographs). On the CPU one thread, and its CPU time; where there is a GPU
-ours goes there, pinned and copied as in a run. The last line is JSON; its ratio is the geometric
-mean over the three of the naive way's time over ours.
+to 224 (the folders of photographs). On the CPU it measures the CPU time of one thread. With a GPU
+ours runs there, with pinned memory and copies as in a run. The last line is JSON; its ratio is the
+geometric mean over the three of the naive way's time over ours.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""What the device's matrix products reach, and which part of it the second-stage step does.
+"""The best rate of matrix products on the device, and the second-stage step's share of it.
 
 The ceiling is the best of square products of several sizes, in float32 and in bfloat16. The step
 is the second stage's own, query by frozen CLIP on the augmented view included, forward, backward

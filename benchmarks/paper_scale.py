@@ -1,7 +1,7 @@
-"""What the paper's outputs cost: a made-up grid of runs turned into tables, figures and the page.
+"""The cost of the paper's outputs: tables, figures and the page from a synthetic grid of runs.
 
-Runs of made-up numbers are written with the files that real ones leave, digests included; half of
-the methods choose prompts. Then ``tables``, ``figures``, ``compare`` and ``report`` are called as
+Runs with synthetic numbers have the files of real ones, including digests; half of the methods
+choose prompts. Then ``tables``, ``figures``, ``compare`` and ``report`` are called as
 the command line calls them, the figures in two processes, and timed. With Chromium installed, the
 page is opened and its accuracy table sorted.
 The last line is JSON; ``ratio`` is the clock's seconds over those of the processors.

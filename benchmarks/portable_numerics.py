@@ -1,12 +1,12 @@
-"""What portable numerics cost on a CPU: the same training, native and portable in turn.
+"""The cost of portable numerics on a CPU: the same training, alternating native and portable.
 
     python benchmarks/portable_numerics.py                    # four methods, three pairs each
     python benchmarks/portable_numerics.py --methods derpp --pairs 5
 
 Each measurement is a process of its own, because libraries choose their kernels when they are
-loaded. It learns the first two tasks of the digits for some epochs on the tiny pair. Compared are
-seconds of processor time of the learning alone, without imports and data, which other work on the
-machine changes less than it changes the clock.
+loaded. It trains the first two tasks of the digits for some epochs on the tiny pair. The comparison
+uses processor seconds of training alone, without imports and data, because other work on the
+machine disturbs them less than elapsed time.
 """
 
 import argparse

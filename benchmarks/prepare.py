@@ -1,4 +1,4 @@
-"""Preparation's speed as a share of what PIL's decoding alone reaches on the same cores.
+"""Speed of preparation as a share of the speed of PIL's decoding alone on the same cores.
 
 A folder of JPEGs of 500x375 pixels (pieces of real photographs) is decoded image by image with as
 many threads as there are cores, and prepared: listed, decoded, resized to 256x256, written into the

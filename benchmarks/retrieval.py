@@ -1,4 +1,4 @@
-"""Similarity and retrieval of one layer, forward and backward: two products against B x C x d.
+"""Similarity and retrieval of one layer, forward and backward: two products instead of B x C x d.
 
 The naive form expands every query to every class, as the released code does: at B = 128, C = 200,
 d = 768 that tensor has 19.7 million entries (79 MB), and its product, its normalisation and their

@@ -1,4 +1,4 @@
-"""One step of the second stage, ours against the way in which the released code works.
+"""One step of the second stage, ours compared with the released code's way.
 
     python benchmarks/second_stage_step.py                  # the tiny pair, on the CPU
     python benchmarks/second_stage_step.py --full           # ViT-B/16 and ViT-L/14, random weights

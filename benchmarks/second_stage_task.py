@@ -1,14 +1,14 @@
-"""A whole second-stage task on the tiny pair, ours against the way of the released code.
+"""A whole second-stage task on the tiny pair, ours compared with the released code's way.
 
 The last of five tasks of two handwritten digits: ten epochs of training, the end of the task
 (features, mixtures, thirty epochs of alignment) and the test on all ten classes. The reference
 steps as in `second_stage_step.py`, makes every view from a PIL image by torchvision, fits a mixture
 after the other on expanded tensors, draws and batches replayed features class by class through a
-DataLoader, and runs CLIP and the text tower over the test images. Both train on one thread.
+DataLoader, and runs both CLIP encoders for the test images. Both train on one thread.
 
-Then the cost of our step with 10 and with 200 classes seen, two of them current, and a bound: the
-time that the training's products alone take at the best rate of a square one. No way of computing
-the same steps in the same precision is faster than the reference by more than that leaves.
+It also prints the cost of our step with 10 and with 200 classes seen, two of them current, and a
+bound: the time of training's matrix products alone at the best rate of a square product. No
+implementation of the same steps in the same precision can be faster than this bound.
 """
 
 import tempfile

@@ -1,4 +1,4 @@
-"""What recording the choice of prompts costs a run, in time and in bytes.
+"""The cost of recording which prompts a run chooses, in time and in bytes.
 
 First the demo: STAR-Prompt on the digits with as few epochs as it may have (which makes the share
 as large as it gets), every function that handles selections under a clock of CPU time. Then the

@@ -1,4 +1,4 @@
-"""Images a second that each method trains on, with full-size random weights.
+"""Training speed of each method in images per second, with full-size random weights.
 
     python benchmarks/training_speed.py                    # a CPU: the tiny pair, three methods
     python benchmarks/training_speed.py --device cuda      # all methods, ViT-B/16 and ViT-L/14
@@ -6,8 +6,8 @@
 The last line's ratio is STAR-Prompt's speed over that of the fastest method shown.
 
 One task of 20 classes of random images is learned for one epoch after a warm-up of the same task.
-"images/s" are training images over the time of the loop of batches, augmentation included; "end"
-is what the method does at the end of a task. Methods without a loop have a dash.
+"images/s" is the number of training images over the time of the loop of batches, including
+augmentation; "end" is the time of the end of a task. Methods without a loop have a dash.
 """
 
 import argparse

@@ -220,7 +220,7 @@ def test_logits_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
         def predict(self, batch: Batch) -> Tensor:
             return super().predict(batch) * float("nan")
 
-    with pytest.raises(UserError, match=r"broken on toy, seed 1993, task 1 of 3 .*not numbers"):
+    with pytest.raises(UserError, match=r"broken on toy, seed 1993, task 1 of 3 .*NaN or infinite"):
         run_toy(tmp_path, Broken)
 
 

@@ -56,7 +56,7 @@ if GRID.config.ablations:
         shell:
             "python -m starprompt.cli ablations --config {params.config:q} > {log:q} 2>&1"
 
-    # A run whose files are deleted is trained again, although what was made from it is there.
+    # A run whose files are deleted is trained again, even if its analyses exist.
     rule ablations:
         input:
             rules.ablation_pages.output,

@@ -1,4 +1,4 @@
-# Frozen CLIP over the clean images, once a data set; and the tiny pair, made again on request.
+# CLIP features of the clean images, once per data set; and the tiny pair, trained on request.
 
 
 rule embed:
@@ -25,7 +25,7 @@ rule embed:
         " --threads {threads} --gpu {resources.gpu} > {log:q} 2>&1"
 
 
-# The weights that come with the package, from nothing: `snakemake tiny_pair`.
+# Train the package's weights from scratch: `snakemake tiny_pair`.
 rule tiny_pair:
     output:
         clip="results/tiny-pair/tiny-clip.safetensors",

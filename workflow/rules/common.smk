@@ -1,4 +1,4 @@
-# What the rules share: the experiment, checked before anything starts, and the names it allows.
+# Shared by all rules: the experiment, checked before anything starts, and the names it allows.
 
 import os
 import re
@@ -30,8 +30,8 @@ def checked_grid():
     return grid
 
 
-# What the HTML report shows of a table or figure, sorted by these words; other forms would only
-# be offered for download.
+# The files that the HTML report shows, sorted by these words; it would offer other formats only for
+# download.
 SHOWN = {".html": "table", ".png": "on screen (PNG)", ".pdf": "print (PDF)"}
 
 
@@ -66,8 +66,8 @@ if workflow.is_main_process and GRID.config.gpu:
     if isinstance(limit := getattr(workflow.global_resources.get("gpu"), "value", None), int):
         workflow.register_resource("gpu", GRID.gpu_jobs(limit))
 
-# Jobs find this environment's commands even where it is not activated. In a conda environment of
-# Snakemake's own, that environment's commands are meant.
+# Jobs find this environment's commands even if it is not activated. In a conda environment that
+# Snakemake builds they use that environment's commands.
 if not workflow.deployment_settings.deployment_method:
     COMMANDS = shlex.quote(str(Path(sys.executable).parent))
     shell.prefix(f'export PATH={without_slots(COMMANDS)}:"$PATH"; ')

@@ -61,7 +61,7 @@ rule figures:
         " > {log:q} 2>&1"
 
 
-# How the methods compare, measured and written down.
+# Measure and describe how the methods compare.
 rule comparison:
     input:
         GRID.all_run_files("record"),
@@ -87,7 +87,7 @@ rule comparison:
         "python -m starprompt.cli compare --config {params.config:q} > {log:q} 2>&1"
 
 
-# One page with everything, which opens without a network: `snakemake report_page`.
+# All results on one page that opens without a network: `snakemake report_page`.
 rule report_page:
     input:
         rules.tables.output,

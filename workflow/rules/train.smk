@@ -1,10 +1,10 @@
-# One run: a method on a data set under a seed. A first stage is a run like any other, and the
-# runs that need its keys wait for it. Several seeds may share a job, and then a rule has them.
+# One run: a method on a data set under a seed. A first stage is a run like any other; the runs that
+# need its keys wait for it. If several seeds share a job, one rule covers them.
 #
-# Snakemake removes what a run left before its job starts, and what a failed job left; a finished run
-# keeps a backup of its files (`starprompt/grid/finished_runs.py`) until the workflow has ended. `update`
-# would spare the files, but it restores an older run's when a job fails, and forgets what those were
-# made with.
+# Snakemake removes a run's outputs before its job starts, and those of a failed job. A finished run
+# therefore keeps a backup of its files (`starprompt/grid/finished_runs.py`) until the workflow has
+# ended. `update` would keep the files, but it restores an older run's when a job fails, without
+# recording how those were made.
 
 for RULE in GRID.train_rules():
 
@@ -48,8 +48,8 @@ for RULE in GRID.train_rules():
         conda:
             ENVIRONMENT
         shell:
-            # `exec`: a shell in between would die of SIGTERM at once, and with it the job's step,
-            # before the run has kept where it is.
+            # `exec`: a shell in between would end at once on SIGTERM, and the job's step with it,
+            # before the run has saved its state.
             "exec python -m starprompt.cli run --config {params.config:q} --dataset {wildcards.dataset:q}"
             " --method {wildcards.method:q} {params.seeds} --threads {threads}"
             " --gpu {resources.gpu} --keep-backup > {log:q} 2>&1"
