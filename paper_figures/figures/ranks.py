@@ -80,11 +80,7 @@ def performance_profiles(plan: Plan, profiles: pd.DataFrame) -> Figure:
         own = profiles[profiles["method"] == method.name]
         look = looks[method.name]
         axis.step(own["threshold"], own["share"], where="post", **{**look, "marker": ""})
-        # One marker where the line falls through a height, so that grey print tells lines apart too.
-        height = 0.15 + 0.1 * (at % 8)
-        fallen = own["threshold"][own["share"] < height]
-        if len(fallen):
-            axis.plot(fallen.iloc[0], height, **{**look, "linestyle": "none"})
+        axis.plot(*_on_line(own, 0.15 + 0.1 * (at % 8)), **{**look, "linestyle": "none"})
         if len(drawn) <= MAX_BANDS:
             axis.fill_between(
                 own["threshold"], own["low"], own["high"], step="post", color=look["color"],
@@ -94,3 +90,12 @@ def performance_profiles(plan: Plan, profiles: pd.DataFrame) -> Figure:
     axis.grid(axis="y", linewidth=0.4, color="0.9")
     legend(figure, drawn, looks)
     return figure
+
+
+def _on_line(profile: pd.DataFrame, height: float) -> tuple[float, float]:
+    """Where a profile falls through a height, else its end: a marker there tells lines apart in
+    grey print too."""
+    fallen = profile["threshold"][profile["share"] < height]
+    if fallen.empty:
+        return float(profile["threshold"].iloc[-1]), float(profile["share"].iloc[-1])
+    return float(fallen.iloc[0]), height

@@ -7,6 +7,8 @@ import html
 import re
 import unicodedata
 
+from starprompt.record.csv_rows import no_formula
+
 
 def one_line(text: str) -> str:
     """``text`` on one line: control characters and line ends become spaces."""
@@ -115,6 +117,5 @@ def escape_html(text: str) -> str:
 def escape_csv(value: object) -> object:
     """A text that a spreadsheet takes for a formula gets an apostrophe in front; else unchanged."""
     if isinstance(value, str):
-        text = one_line(value)
-        return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@") and text.strip() else text
+        return no_formula(one_line(value))
     return value

@@ -80,11 +80,19 @@ def with_tasks(rows: pd.DataFrame, task_of_class: Sequence[int]) -> pd.DataFrame
 
 def _most_devoted(rows: pd.DataFrame) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
     """Layers and prompts, and for each the task that gives it the largest share of its choices."""
-    weights = rows.pivot_table(
-        index=["layer", "prompt"], columns="true_task", values="weight", aggfunc="sum"
-    )
-    task = (weights.fillna(0.0) / weights.sum(axis=0)).idxmax(axis=1)
-    return tuple(task.index.get_level_values(i).to_numpy() for i in (0, 1)), task.to_numpy()
+    if rows.empty:
+        none = np.empty(0, np.int64)
+        return (none, none), none
+    index = [rows[name].to_numpy(np.int64) for name in ("layer", "prompt", "true_task")]
+    shape = tuple(int(part.max()) + 1 for part in index)
+    place = np.ravel_multi_index(index, shape)
+    weights = np.bincount(place, rows["weight"], minlength=np.prod(shape)).reshape(shape)
+    there = np.bincount(place, minlength=np.prod(shape)).reshape(shape).any(axis=2)
+    total = weights.sum(axis=(0, 1))
+    # a task that gave no weight at all has no share
+    share = np.where(total > 0, weights / np.where(total > 0, total, 1.0), -1.0)
+    layers, prompts = np.nonzero(there)
+    return (layers, prompts), share[there].argmax(axis=1)
 
 
 def prompt_weights(rows: pd.DataFrame) -> np.ndarray:

@@ -9,10 +9,11 @@ from typing import Any
 
 from starprompt.budget.model import expected
 from starprompt.budget.rates import GIGA, TERA, default_rate
-from starprompt.budget.report import aligned, count, csv_of, searched_methods
+from starprompt.budget.report import aligned, count, searched_methods
 from starprompt.config.experiment import Config, Run
 from starprompt.config.methods import with_keys
 from starprompt.errors import UserError
+from starprompt.record.csv_rows import csv_of
 from starprompt.record.record import RunRecord, read_record
 from starprompt.record.run_files import RECORD
 

@@ -1,7 +1,5 @@
 """The forecast of a whole experiment as a table, as CSV and as JSON."""
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from starprompt.budget.model import Cost, embedding, expected
 from starprompt.budget.rates import GIGA, default_rate
 from starprompt.config.experiment import Config
 from starprompt.config.methods import load_method, with_keys
+from starprompt.record.csv_rows import csv_of
 
 PETA = 1e15
 
@@ -115,15 +114,6 @@ def searched_methods(config: Config) -> dict[str, list[str]]:
 def as_csv(found: Forecast) -> str:
     """A line for every data set and method, numbers of one run."""
     return csv_of([line.as_dict() for line in found.lines])
-
-
-def csv_of(rows: list[dict[str, Any]]) -> str:
-    """Rows of the same keys, with a head."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def as_json(found: Forecast) -> str:

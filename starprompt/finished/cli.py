@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from starprompt.machine import numerics
+from starprompt.record.csv_rows import csv_of, no_formula
 from starprompt.record.record import read_record
 from starprompt.record.run_files import RECORD
 
@@ -86,7 +87,7 @@ def evaluate_command(
     _show([*rows, {"task": "all", "images": images, "accuracy": found.accuracy}], as_csv, as_json)
     if predictions is not None:
         with atomic_path(predictions) as part:
-            found.predictions.to_csv(part, index=False)
+            found.predictions.map(no_formula).to_csv(part, index=False)
         typer.echo(f"wrote {predictions}", err=as_csv or as_json)
 
 
@@ -109,6 +110,6 @@ def _show(rows: list[dict[str, Any]], as_csv: bool, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(rows, indent=1, default=lambda value: value.item()))
     elif as_csv:
-        typer.echo(table.to_csv(index=False), nl=False)
+        typer.echo(csv_of(rows), nl=False)
     else:
         typer.echo(table.to_string(index=False, float_format="%.3f"))

@@ -1,14 +1,13 @@
 """Records as rows: whose they are, of which run, what came out, and what they ran on."""
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from starprompt.errors import UserError
 from starprompt.record.configuration import configuration_digest
+from starprompt.record.csv_rows import csv_of
 from starprompt.record.origins import IMPORTED, origin_of
 from starprompt.record.record import read_record
 from starprompt.record.run_files import RECORD
@@ -107,20 +106,10 @@ def as_json(rows: Sequence[Listed]) -> str:
 
 
 def as_csv(rows: Sequence[Listed]) -> str:
-    """One line a row, behind a line of names. No text becomes a formula of a spreadsheet."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([field.name for field in fields(Listed)])
-    for row in rows:
-        writer.writerow([_no_formula(value) for value in asdict(row).values()])
-    return out.getvalue()
+    """One line a row, one at least, behind a line of names."""
+    return csv_of([asdict(row) for row in rows])
 
 
 def _plain(text: str) -> str:
     """A text from another machine without what steers a terminal."""
     return "".join(c if c.isprintable() else "?" for c in text)
-
-
-def _no_formula(value: object) -> object:
-    formula = isinstance(value, str) and value.lstrip()[:1] in ("=", "+", "-", "@") and value
-    return f"'{value}" if formula else value

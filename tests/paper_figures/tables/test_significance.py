@@ -81,6 +81,6 @@ def test_tables_and_figures_of_a_small_grid() -> None:
         texts = [text.get_text() for text in critical_difference_diagram(plan, ranks).axes[0].texts]
         assert any("Method m0 (1.00)" in text for text in texts)
         profiles = performance_profiles(plan, significance.profiles_table(frame))
-        assert len(profiles.axes[0].lines) == 3
+        assert len(profiles.axes[0].lines) == 2 * 3, "a line and its marker"
         empty = critical_difference_diagram(plan, ranks.iloc[:1])
         assert "two methods" in empty.axes[0].texts[0].get_text()
