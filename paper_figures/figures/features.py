@@ -32,7 +32,7 @@ def features(results: Results, dataset: str) -> Figure:
     """Real (hollow) and generated (filled) features of some classes, a panel a method.
 
     Shown are the first methods of the plan whose runs keep mixtures and features, under the first
-    seed: STAR-Prompt, and the run of its keys.
+    seed, those that learn task by task before joint ones: STAR-Prompt, and the run of its keys.
     """
     found = []
     for title, folder, record in _candidates(results, dataset):
@@ -82,7 +82,8 @@ def _candidates(results: Results, dataset: str) -> list[tuple[str, Path, RunReco
                     name = of_keys.method.name
                     found.setdefault(name, (titles.get(name, of_keys.method.title), keys, of_keys))
             break
-    return list(found.values())
+    # Methods that learn task by task come before those that see all tasks at once.
+    return sorted(found.values(), key=lambda run: len(run[2].accuracy) == 1)
 
 
 def _has_files(folder: Path) -> bool:

@@ -28,6 +28,10 @@ GpuOption = Annotated[
         "--gpu", min=0, max=1024, help="GPUs to lease; overrides the experiment's number."
     ),
 ]
+GresOption = Annotated[
+    str,
+    typer.Option("--gres", help="The job's generic resources in SLURM; their GPUs override --gpu."),
+]
 SeedsOption = Annotated[
     list[int],
     typer.Option("--seed", help="Seed of the run and of the class order; repeat it for several."),

@@ -28,6 +28,8 @@ from starprompt.shipped.find import find
 PROFILE = Path("profiles/slurm/config.yaml")
 #: what the SLURM plugin takes for a type of GPU
 _MODEL = re.compile(r"[a-zA-Z0-9_.]+")
+#: the only way of selecting nodes under which SLURM takes ``--gpus``
+_TRES = "select/cons_tres"
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,10 @@ def slurm_call(
     for name, values in own_rules.items():  # "train" means whatever trains
         for rule in training if name == "train" else [name]:
             rules[rule] = {**rules.get(rule, {}), **values}
+    if wants_gpu and settings.get("SelectType", _TRES) != _TRES:
+        for rule in on_gpu:
+            rules[rule] = _by_gres(rules.get(rule, {}), config.gpu)
+        about.append("This cluster does not know --gpus: jobs request their GPUs by --gres.")
 
     arguments = ["--workflow-profile", "slurm", "--configfile", str(config_file)]
     arguments += ["--jobs", str(options.jobs)]
@@ -136,6 +142,14 @@ def slurm_call(
     ):
         about.append("This cluster wants an account: --account NAME, or name it in the profile.")
     return Call(arguments, about)
+
+
+def _by_gres(resources: dict[str, object], gpus: int) -> dict[str, object]:
+    """A rule's resources with its GPUs among the generic ones, which is how older SLURM counts."""
+    rest = {key: value for key, value in resources.items() if key not in ("gpu", "gpu_model")}
+    model, number = resources.get("gpu_model"), resources.get("gpu", gpus)
+    gres = ":".join(str(part) for part in ("gpu", model, number) if part is not None)
+    return {"gres": gres, **rest, "gpu": 0}
 
 
 def _choose(

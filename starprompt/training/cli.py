@@ -1,6 +1,7 @@
 """Commands that train: `starprompt check`, `embed`, `run`, `tune`."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -13,16 +14,20 @@ from starprompt.config.options import (
     ConfigOption,
     DatasetOption,
     GpuOption,
+    GresOption,
     MethodOption,
     SeedsOption,
     ThreadsOption,
 )
 from starprompt.config.thresholds import shown
-from starprompt.errors import unknown_name
+from starprompt.errors import UserError, unknown_name
 from starprompt.machine import numerics
 from starprompt.machine.termination import ending_at_once
 
 app = typer.Typer()
+
+#: one of SLURM's generic resources
+_GRES = re.compile(r"(?P<name>\w+)(:[A-Za-z_][\w.]*)?(:(?P<number>[0-9]{1,4}))?")
 
 
 @app.command("check", rich_help_panel="Train")
@@ -63,12 +68,13 @@ def embed_command(
     config: ConfigOption = DEFAULT_CONFIG,
     threads: ThreadsOption = None,
     gpu: GpuOption = None,
+    gres: GresOption = "",
 ) -> None:
     """Compute the CLIP features of a prepared data set once, for all runs.
 
     Example: starprompt embed --dataset digits
     """
-    experiment = loaded(config, threads, gpu)
+    experiment = loaded(config, threads, gpus_of(gres) or gpu)
     settle(experiment, f"embedding of {dataset}")
     from starprompt.training.run import embed
 
@@ -84,6 +90,7 @@ def run_command(
     config: ConfigOption = DEFAULT_CONFIG,
     threads: ThreadsOption = None,
     gpu: GpuOption = None,
+    gres: GresOption = "",
     back_up: Annotated[
         bool,
         typer.Option("--keep-backup", help="Back up finished runs against deletion by Snakemake."),
@@ -97,7 +104,7 @@ def run_command(
 
     Example: starprompt run --dataset digits --method starprompt --seed 1993
     """
-    experiment = loaded(config, threads, gpu)
+    experiment = loaded(config, threads, gpus_of(gres) or gpu)
     load_method(method)
     if dataset not in experiment.datasets:
         raise unknown_name(f"data set of {config}", dataset, experiment.datasets)
@@ -152,6 +159,24 @@ def loaded(config: Path, threads: int | None, gpu: int | None) -> Config:
     given = {"threads": threads, "gpu": gpu}
     update = {key: value for key, value in given.items() if value is not None}
     return load_config(config).model_copy(update=update)
+
+
+def gpus_of(gres: str) -> int:
+    """GPUs among SLURM's generic resources (``gpu:2``, ``gpu:h100:2``; several after commas).
+
+    Raises :class:`UserError` for another form.
+    """
+    count = 0
+    for one in filter(None, gres.split(",")):
+        found = _GRES.fullmatch(one)
+        if found is None:
+            raise UserError(
+                f"{one!r} is no generic resource of SLURM; write NAME, NAME:NUMBER or "
+                "NAME:TYPE:NUMBER, such as gpu:1."
+            )
+        if found["name"] == "gpu":
+            count += int(found["number"] or 1)
+    return count
 
 
 def settle(experiment: Config, what: str) -> None:

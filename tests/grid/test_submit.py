@@ -127,6 +127,26 @@ def test_jobs_are_looked_at_before_the_cluster_forgets_them(
     assert any("forgets" in line for line in found.about) == (age == "2 sec" and not options)
 
 
+@pytest.mark.parametrize("named", [{}, {"train": {"gpu_model": "v100", "gpu": 2}}])
+def test_a_cluster_without_gpus_as_an_option_is_asked_by_generic_resources(
+    paper: Config, tmp_path: Path, named: dict[str, dict[str, object]]
+) -> None:
+    profile = yaml.safe_load(PROFILE.read_text()) | {"set-resources": named}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(profile))
+    settings = {"SelectType": "select/cons_res"}
+    listed, file = parse_partitions(SMALL), tmp_path / "config.yaml"
+    found = slurm_call(FILE, paper, listed, settings, SubmitOptions(), file)
+    resources = after(found, "--set-resources")
+    gres = "gpu:v100:2" if named else "gpu:fake:1"
+    assert "embed:gres=gpu:fake:1" in resources
+    assert {f"train:gres={gres}", "train:gpu=0", f"train_keys:gres={gres}"} <= set(resources)
+    assert not any("gpu_model" in one for one in resources)
+    assert any("--gres" in line for line in found.about)
+    settings = {"SelectType": "select/cons_tres"}
+    usual = slurm_call(FILE, paper, listed, settings, SubmitOptions(), file)
+    assert not any("gres" in one for one in after(usual, "--set-resources"))
+
+
 def test_a_cluster_that_wants_an_account_is_told_of(paper: Config) -> None:
     enforced = SETTINGS + "AccountingStorageEnforce = associations,limits\n"
     assert any("--account" in line for line in of(SMALL, paper, enforced).about)

@@ -82,3 +82,28 @@ def test_four_runs_at_once_have_four_devices(
     assert "toy: 4 runs: 4 finished" in done
     assert "--default-resources slurm_partition=main slurm_account=toy" in place.log()
     assert "train:gpu_model=fake" in place.log()
+
+
+def test_jobs_of_two_gpus_and_gpus_as_generic_resources(
+    cluster: Cluster, data: Path, reference: Reference, tmp_path: Path
+) -> None:
+    """Two workflows at once: one requests two GPUs a job, the other its GPU by --gres."""
+    pairs = Workplace(tmp_path / "pairs", data, gpu=2)
+    named = Workplace(tmp_path / "named", data)
+    runs = ("runs", "--configfile", "config/toy.yaml")
+    gres = ("--set-resources", "train:gpu=0", "train:gres=gpu:fake:1")
+    both = {
+        pairs: pairs.start(cluster, *runs, pause=0.05, first_look=4),
+        named: named.start(cluster, *runs, *gres, pause=0.05, first_look=4),
+    }
+    for place, process in both.items():
+        end(process, place)
+    trained = {place: check(place, cluster, reference) for place in both}
+    assert [len(stretch.devices.split(",")) for stretch in trained[pairs]] == [2, 2]
+    assert [len(stretch.devices.split(",")) for stretch in trained[named]] == [1, 1]
+    for place, asked in ((pairs, "TresPerJob=gres:gpu:2"), (named, "TresPerNode=gres:gpu:fake:1")):
+        for stretch in trained[place]:
+            job = cluster.call("scontrol", "show", "job", str(stretch.job)).stdout
+            assert asked in job.split()
+    for a, b in at_once([*trained[pairs], *trained[named]]):
+        assert not set(a.devices.split(",")) & set(b.devices.split(","))

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from starprompt.errors import UserError
+from starprompt.training.cli import gpus_of
 from tests.helpers.paths import REPOSITORY
 
 GOOD = {
@@ -73,3 +75,25 @@ def test_all_shipped_experiments_are_good() -> None:
     for file in files:
         done = starprompt("check", "--config", f"config/{file.name}")
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("gres", "gpus"),
+    [
+        ("", 0),
+        ("gpu", 1),
+        ("gpu:2", 2),
+        ("gpu:h100", 1),
+        ("gpu:a100_1g.5gb:3", 3),
+        ("nvme:1,gpu:fake:2", 2),
+        ("nvme:4", 0),
+    ],
+)
+def test_gpus_are_counted_among_generic_resources(gres: str, gpus: int) -> None:
+    assert gpus_of(gres) == gpus
+
+
+@pytest.mark.parametrize("gres", ["gpu:", "gpu:h100:two", "gpu=2", "gpu:1:1", "gpu:99999"])
+def test_a_generic_resource_of_another_form_is_refused(gres: str) -> None:
+    with pytest.raises(UserError, match="no generic resource"):
+        gpus_of(gres)

@@ -16,13 +16,15 @@ rule embed:
     threads: GRID.config.threads
     resources:
         gpu=GRID.config.gpu,
+        # In place of `gpu` on a cluster that knows no `--gpus` (docs/slurm.md).
+        gres="",
         mem_mb=lambda wildcards, attempt: GRID.embed_resources(wildcards.dataset, attempt).mem_mb,
         runtime=lambda wildcards, attempt: GRID.embed_resources(wildcards.dataset, attempt).runtime,
     conda:
         ENVIRONMENT
     shell:
         "python -m starprompt.cli embed --config {params.config:q} --dataset {wildcards.dataset:q}"
-        " --threads {threads} --gpu {resources.gpu} > {log:q} 2>&1"
+        " --threads {threads} --gpu {resources.gpu} --gres={resources.gres:q} > {log:q} 2>&1"
 
 
 # Train the package's weights from scratch: `snakemake tiny_pair`.

@@ -39,6 +39,8 @@ for RULE in GRID.train_rules():
         threads: GRID.config.threads
         resources:
             gpu=GRID.config.gpu,
+            # In place of `gpu` on a cluster that knows no `--gpus` (docs/slurm.md).
+            gres="",
             mem_mb=lambda wildcards, attempt: GRID.run_resources(
                 wildcards.dataset, wildcards.method, attempt
             ).mem_mb,
@@ -52,7 +54,7 @@ for RULE in GRID.train_rules():
             # before the run has saved its state.
             "exec python -m starprompt.cli run --config {params.config:q} --dataset {wildcards.dataset:q}"
             " --method {wildcards.method:q} {params.seeds} --threads {threads}"
-            " --gpu {resources.gpu} --keep-backup > {log:q} 2>&1"
+            " --gpu {resources.gpu} --gres={resources.gres:q} --keep-backup > {log:q} 2>&1"
 
 
 rule runs:

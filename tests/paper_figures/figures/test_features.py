@@ -53,6 +53,15 @@ def test_keys_whose_method_is_not_in_the_tables_are_shown_too(plan: Plan) -> Non
     assert titles(collect(fewer)) == [plan.methods[1].title, "method-2"]
 
 
+def test_a_joint_run_gives_way_to_one_that_learns_task_by_task(plan: Plan) -> None:
+    results = collect(plan)
+    for seed in plan.seeds:
+        joint = results.records["set-0", "method-1", seed]
+        joint.accuracy[1:] = []
+        joint.keys = None
+    assert titles(results) == [plan.methods[at].title for at in (2, 1)]
+
+
 def test_runs_without_the_files_give_way_to_the_next_seed_or_to_a_sentence(plan: Plan) -> None:
     results = collect(plan)
     for seed in plan.seeds:
