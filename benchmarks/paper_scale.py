@@ -27,9 +27,13 @@ import yaml
 from _timing import report
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+SEEDS = (1993, 1996, 1997)
 COMMANDS = ("tables", "figures", "compare", "report")
 #: of every made-up stream; images are test images a class
 CLASSES, TASKS, LAYERS, IMAGES = 100, 10, 12, 10
+#: the methods whose runs keep mixtures; Gaussians of a class, and its features and their dimensions
+REPLAYING = ("starprompt", "starprompt-first-stage")
+GAUSSIANS, FEATURES, DIMENSIONS = 5, 30, 768
 #: the page sorts by each column in turn and writes down how long the slowest took
 SORT = """<script>addEventListener("load", () => {
   const times = [...document.querySelectorAll("#accuracy-table thead button")].map((head) => {
@@ -55,7 +59,7 @@ def experiment(folder: Path, full: bool) -> Path:
         "title": "Made-up numbers",
         "datasets": paper["datasets"][: 9 if full else 3],
         "methods": methods[: 25 if full else 6],
-        "seeds": [1993, 1996, 1997][: 3 if full else 2],
+        "seeds": list(SEEDS[: 3 if full else 2]),
     }
     path = folder / "config" / "made-up.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
@@ -63,7 +67,7 @@ def experiment(folder: Path, full: bool) -> Path:
 
 
 def write_run(folder: Path, dataset: str, method: str, seed: int, index: int) -> None:
-    """A finished run's folder. The checkpoint and the diagnostics, which nothing reads, are empty.
+    """A finished run's folder. Checkpoint and diagnostics are empty where no replay is drawn.
 
     index  of the method: later ones are worse, and every second one chooses prompts
     """
@@ -117,6 +121,9 @@ def write_run(folder: Path, dataset: str, method: str, seed: int, index: int) ->
             for name, kind in kinds.items()
         }
         pq.write_table(pa.table(arrays), folder / stem)
+    replaying = method in REPLAYING and seed == SEEDS[0]
+    if replaying:
+        write_replay(folder, random)
     for stem in RUN_FILES:
         if not (folder / stem).exists() and stem != "record.json":
             (folder / stem).touch()
@@ -125,7 +132,8 @@ def write_run(folder: Path, dataset: str, method: str, seed: int, index: int) ->
     record = records.RunRecord(
         config="made-up",
         method=records.MethodRecord(
-            name=method, title=method, learner="made:Up", hyperparameters={}
+            name=method, title=method, learner="made:Up",
+            hyperparameters={"components": GAUSSIANS} if replaying else {},
         ),
         stream=records.StreamRecord(
             dataset=dataset, title=dataset, seed=seed,
@@ -148,6 +156,29 @@ def write_run(folder: Path, dataset: str, method: str, seed: int, index: int) ->
         digests={s: sha256_file(folder / s) for s in RUN_FILES if s != "record.json"},
     )  # fmt: skip
     records.write_record(folder / "record.json", record)
+
+
+def write_replay(folder: Path, random: np.random.Generator) -> None:
+    """Mixtures and the features that they were fitted on, as generative replay keeps them."""
+    from safetensors.numpy import save_file
+
+    means = 4 * random.standard_normal((CLASSES, GAUSSIANS, DIMENSIONS), np.float32)
+    weights = np.full((CLASSES, GAUSSIANS), 1 / GAUSSIANS, np.float32)
+    mixtures = {"weights": weights, "means": means, "variances": np.ones_like(means)}
+    save_file(
+        {f"mixtures.{name}": part for name, part in mixtures.items()},
+        folder / "checkpoint.safetensors",
+    )
+    tensors = {}
+    for task in range(TASKS):
+        labels = np.repeat(
+            np.arange(CLASSES)[np.arange(CLASSES) * TASKS // CLASSES == task], FEATURES
+        )
+        drawn = means[labels, random.integers(0, GAUSSIANS, len(labels))]
+        features = drawn + random.standard_normal(drawn.shape, np.float32)
+        tensors[f"task{task}.train.features"] = features.astype(np.float16)
+        tensors[f"task{task}.train.labels"] = labels.astype(np.int16)
+    save_file(tensors, folder / "diagnostics.safetensors")
 
 
 def timed(folder: Path, command: str, config: Path) -> tuple[float, float]:
