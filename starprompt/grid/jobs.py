@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from starprompt.backbones import tiny
-from starprompt.budget.model import embedding
+from starprompt.budget.model import embedding, expected
 from starprompt.budget.networks import UnknownCostError
 from starprompt.budget.resources import Resources, asked, resources
 from starprompt.config.experiment import RESULTS, Config, Run, embedding_path, noise_file
@@ -81,9 +81,16 @@ def _scalar(value: Any) -> Any:
     return read if isinstance(read, int | float) else value
 
 
+#: priorities among the jobs of one training rule, and the seconds of a run in their middle
+STEPS_OF_PRIORITY, MIDDLE = 10_000, 3600
+
+
 @dataclass(frozen=True)
 class TrainRule:
-    """A rule of the workflow: the seeds that one of its jobs trains, each of these methods."""
+    """A rule of the workflow: the seeds that one of its jobs trains, each of these methods.
+
+    priority  above all jobs of the rules with a lower one; :meth:`Grid.run_priority` orders its own
+    """
 
     name: str
     methods: tuple[str, ...]
@@ -214,6 +221,19 @@ class Grid:
             self._resources[key] = resources(self.config, dataset, self.methods[method])
         of_one = self._resources[key]
         return self._grown(Resources(of_one.mem_mb, of_one.runtime * runs), attempt)
+
+    def run_priority(self, rule: TrainRule, dataset: str, method: str) -> int:
+        """Which of the jobs that could start goes first: its rule's, then the longest by forecast.
+
+        A long job begun last would leave all but one device idle at the end. Where the forecast
+        knows nothing, a job goes last.
+        """
+        try:
+            seconds = expected(self.config, dataset, self.methods[method]).seconds
+        except (UnknownCostError, UserError):
+            seconds = 0.0
+        among_its_like = (STEPS_OF_PRIORITY - 1) * seconds / (seconds + MIDDLE)
+        return STEPS_OF_PRIORITY * rule.priority + round(among_its_like)
 
     def embed_resources(self, dataset: str, attempt: int = 1) -> Resources:
         """Host memory and minutes that embedding a data set asks for."""

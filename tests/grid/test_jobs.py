@@ -8,7 +8,7 @@ import pytest
 
 from starprompt.backbones import tiny
 from starprompt.config.experiment import load_config
-from starprompt.grid.jobs import Grid, from_command_line
+from starprompt.grid.jobs import STEPS_OF_PRIORITY, Grid, from_command_line
 from tests.helpers.paths import GOLDEN, REPOSITORY
 
 BEFORE: dict[str, str] = json.loads((GOLDEN / "run-depends.json").read_text(encoding="utf-8"))
@@ -61,3 +61,23 @@ def test_an_order_seed_is_in_what_a_run_depends_on_only_where_there_is_one(grid:
     assert "order_seed" not in plain
     assert given.run_depends("digits", "starprompt") != plain
     assert given.config.ordering(7) == {} and given.config.ordering(8) == {"order_seed": 7}
+
+
+def test_of_the_jobs_that_could_start_the_longest_goes_first(grid: Grid) -> None:
+    keys, waiting, others = sorted(grid.train_rules(), key=lambda rule: -rule.priority)
+    of = {m: grid.run_priority(others, "digits", m) for m in others.methods}
+    assert sorted(of, key=of.__getitem__)[-2:] == ["finetune", "joint"], of
+    assert all(
+        max(of.values())
+        < grid.run_priority(waiting, "digits", second)
+        < grid.run_priority(keys, "digits", first)
+        for second in waiting.methods
+        for first in keys.methods
+    )
+
+
+def test_a_backbone_of_unknown_cost_leaves_a_rules_own_priority(grid: Grid) -> None:
+    strange = grid.config.backbones.model_copy(update={"vit": "vit_of_nobody"})
+    unknown = Grid(grid.config.model_copy(update={"backbones": strange}))
+    rule = next(rule for rule in unknown.train_rules() if "finetune" in rule.methods)
+    assert unknown.run_priority(rule, "digits", "finetune") == STEPS_OF_PRIORITY * rule.priority

@@ -23,7 +23,10 @@ for RULE in GRID.train_rules():
             **GRID.batch_files(RULE.seeds),
         wildcard_constraints:
             method="|".join(map(re.escape, RULE.methods)),
-        priority: RULE.priority
+        priority:
+            lambda wildcards, rule=RULE: GRID.run_priority(
+                rule, wildcards.dataset, wildcards.method
+            )
         log:
             f"results/logs/{GRID.config.name}/train/{{dataset}}/{{method}}/seed{'-'.join(RULE.seeds)}.log",
         benchmark:
