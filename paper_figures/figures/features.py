@@ -33,6 +33,7 @@ def features(results: Results, dataset: str) -> Figure:
 
     Shown are the first methods of the plan whose runs keep mixtures and features, under the first
     seed, those that learn task by task before joint ones: STAR-Prompt, and the run of its keys.
+    Raises :class:`UserError` for a file that is missing or damaged.
     """
     found = []
     for title, folder, record in _candidates(results, dataset):
@@ -63,7 +64,8 @@ def features(results: Results, dataset: str) -> Figure:
 def _candidates(results: Results, dataset: str) -> list[tuple[str, Path, RunRecord]]:
     """Runs with mixtures by what their records say: title, folder and record, each method once.
 
-    A method's keys come right after it. Imported runs may lack the files that this needs.
+    A method's keys come right after it. Imported runs may lack the files that this needs; a run
+    made here that does is damaged.
     """
     titles = {method.name: method.title for method in results.plan.methods}
     found: dict[str, tuple[str, Path, RunRecord]] = {}
@@ -72,12 +74,13 @@ def _candidates(results: Results, dataset: str) -> list[tuple[str, Path, RunReco
             if "components" not in record.method.hyperparameters:
                 break
             folder = results.plan.run_folder(dataset, method.name, seed)
-            if not _has_files(folder):
+            imported = (dataset, method.name, seed) in results.origins
+            if imported and not _has_files(folder):
                 continue
             found.setdefault(method.name, (method.title, folder, record))
             if record.keys is not None:
                 keys = folder.parents[1] / record.keys["method"] / folder.name
-                if _has_files(keys) and (keys / RECORD).is_file():
+                if (keys / RECORD).is_file() and (not imported or _has_files(keys)):
                     of_keys = RunFiles(keys).record
                     name = of_keys.method.name
                     found.setdefault(name, (titles.get(name, of_keys.method.title), keys, of_keys))

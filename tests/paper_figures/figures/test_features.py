@@ -9,6 +9,7 @@ from paper_figures.collect import Results, collect
 from paper_figures.figures.features import features
 from paper_figures.plan import Plan
 from starprompt.errors import UserError
+from starprompt.record.origins import write_origin
 from starprompt.record.record import read_record, write_record
 from starprompt.record.run_files import CHECKPOINT, DIAGNOSTICS, RECORD
 from tests.helpers import fake_results
@@ -62,15 +63,29 @@ def test_a_joint_run_gives_way_to_one_that_learns_task_by_task(plan: Plan) -> No
     assert titles(results) == [plan.methods[at].title for at in (2, 1)]
 
 
-def test_runs_without_the_files_give_way_to_the_next_seed_or_to_a_sentence(plan: Plan) -> None:
-    results = collect(plan)
+def without_diagnostics(plan: Plan, seed: int) -> None:
+    for method in ("method-1", "method-2"):
+        (plan.run_folder("set-0", method, seed) / DIAGNOSTICS).unlink()
+
+
+def test_imported_runs_without_the_files_give_way_to_the_next_seed_or_to_a_sentence(
+    plan: Plan,
+) -> None:
     for seed in plan.seeds:
         for method in ("method-1", "method-2"):
-            (plan.run_folder("set-0", method, seed) / DIAGNOSTICS).unlink()
-        if seed == plan.seeds[0]:
-            assert len(titles(results)) == 2
+            write_origin(plan.run_folder("set-0", method, seed), "lab-b", "0" * 64)
+    results = collect(plan)
+    without_diagnostics(plan, plan.seeds[0])
+    assert len(titles(results)) == 2
+    without_diagnostics(plan, plan.seeds[1])
     (axis,) = features(results, "set-0").axes
     assert "keeps mixtures" in axis.texts[0].get_text().replace("\n", " ")
+
+
+def test_a_run_made_here_without_the_files_is_named(plan: Plan) -> None:
+    without_diagnostics(plan, plan.seeds[0])
+    with pytest.raises(UserError, match=f"method-1.*{DIAGNOSTICS} cannot be read"):
+        features(collect(plan), "set-0")
 
 
 def test_a_damaged_file_is_named(plan: Plan) -> None:
