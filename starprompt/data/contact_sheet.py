@@ -4,9 +4,11 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from starprompt.data.store import PreparedDataset
+from starprompt.data.stored_images import CHUNK_ROWS
 from starprompt.files import atomic_path
 
 CELL, TEXT_HEIGHT, COLUMN_GAP = 64, 16, 12
@@ -28,7 +30,7 @@ def contact_sheet(prepared: PreparedDataset, out: Path, *, per_class: int = 6) -
         left, top = label // rows * width, label % rows * height
         title = f"{label} {name}".encode("ascii", "replace").decode()
         draw.text((left + 2, top + 2), title[: per_class * CELL // 6], fill="black", font=font)
-        for i, picture in enumerate(_pictures(prepared, label, per_class, CELL)):
+        for i, picture in enumerate(_pictures(prepared, _rows(prepared, label), per_class, CELL)):
             sheet.paste(picture, (left + i * CELL, top + TEXT_HEIGHT))
     with atomic_path(out) as part:
         sheet.save(part, format="PNG")
@@ -40,9 +42,12 @@ def strip(prepared: PreparedDataset, label: int, *, count: int, side: int) -> by
 
     label  in source order
 
+    They are of one part of the stored images, so that few of large files are read and checked.
     Raises :class:`UserError` for stored images that are not those of the manifest.
     """
-    pictures = _pictures(prepared, label, count, side)
+    rows = _rows(prepared, label)
+    parts = rows // CHUNK_ROWS
+    pictures = _pictures(prepared, rows[parts == np.bincount(parts).argmax()], count, side)
     row = Image.new("RGB", (max(1, len(pictures)) * side, side), "white")
     for at, picture in enumerate(pictures):
         row.paste(picture, (at * side, 0))
@@ -51,10 +56,15 @@ def strip(prepared: PreparedDataset, label: int, *, count: int, side: int) -> by
     return out.getvalue()
 
 
-def _pictures(prepared: PreparedDataset, label: int, count: int, side: int) -> list[Image.Image]:
-    """Up to ``count`` training images of a class, evenly spread over its rows."""
-    members = np.flatnonzero(prepared.train.labels == label)
-    picks = members[np.linspace(0, len(members) - 1, min(count, len(members))).astype(int)]
+def _rows(prepared: PreparedDataset, label: int) -> NDArray[np.int64]:
+    return np.flatnonzero(prepared.train.labels == label)
+
+
+def _pictures(
+    prepared: PreparedDataset, rows: NDArray[np.int64], count: int, side: int
+) -> list[Image.Image]:
+    """Up to ``count`` of these training images, evenly spread."""
+    picks = rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
     found = []
     for row in picks:
         pixels = np.ascontiguousarray(prepared.train.images[row].transpose(1, 2, 0))

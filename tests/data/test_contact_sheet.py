@@ -60,6 +60,16 @@ def test_a_class_with_few_images_or_none_leaves_white(tmp_path, labels):
     assert _cell(sheet, (0, 1), 0, 4) == [255, 255, 255]
 
 
+def test_a_strip_is_of_the_part_that_holds_most_of_its_class(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("starprompt.data.contact_sheet.CHUNK_ROWS", 3)
+    prepared = _prepared([0, 1, 1, 0, 0, 1, 0], classes=2)
+    with Image.open(BytesIO(strip(prepared, 0, count=4, side=16))) as image:
+        assert image.size == (32, 16)
+        assert np.allclose(np.asarray(image)[8, 8::16, 0], [3, 4], atol=3)
+
+
 def test_a_strip_holds_a_classes_images_side_by_side() -> None:
     prepared = _prepared([0, 1, 0, 0, 1], classes=2)
     with Image.open(BytesIO(strip(prepared, 0, count=4, side=16))) as image:
