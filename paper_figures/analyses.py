@@ -51,7 +51,7 @@ class Analyses:
         for of in names:
             path = self.folder / of / f"{name}.csv"
             try:
-                frame = pd.read_csv(path, float_precision="round_trip")
+                frame = pd.read_csv(path)
             except (OSError, ValueError) as error:
                 raise UserError(
                     f"{path} is missing or is not a table ({error}); run `starprompt "
@@ -74,7 +74,7 @@ class Analyses:
         """A table of all data sets together; raises as :meth:`table` does."""
         path = self.folder / f"{name}.csv"
         try:
-            return pd.read_csv(path, float_precision="round_trip")
+            return pd.read_csv(path)
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{path} is missing or is not a table ({error}); run `starprompt "

@@ -167,9 +167,7 @@ def _read_noise(path: Path | None) -> pd.DataFrame:
     if path is None or not path.is_file():
         return pd.DataFrame(columns=NOISE_COLUMNS)
     try:
-        found = pd.read_csv(path, float_precision="round_trip")[NOISE_COLUMNS].astype(
-            {"rounding_std": float, "repeats": int}
-        )
+        found = pd.read_csv(path)[NOISE_COLUMNS].astype({"rounding_std": float, "repeats": int})
     except (ValueError, KeyError, OSError) as error:
         raise UserError(
             f"{path} is not a noise table ({error}); remove it, or run `starprompt noise` again."

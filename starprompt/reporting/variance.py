@@ -29,9 +29,7 @@ def make_variance(config: Config, results: Path = RESULTS) -> list[Path]:
 
     path = variance_file(config.name, results)
     try:
-        frame = pd.read_csv(path, keep_default_na=False, float_precision="round_trip").astype(
-            dict.fromkeys(SOURCES, float)
-        )
+        frame = pd.read_csv(path, keep_default_na=False).astype(dict.fromkeys(SOURCES, float))
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{path} is missing or is not a table of variances ({error}); run `starprompt "

@@ -100,7 +100,7 @@ def _with_earlier(runs: pd.DataFrame, path: Path) -> pd.DataFrame:
     if not path.is_file():
         return runs
     try:
-        earlier = pd.read_csv(path, float_precision="round_trip")[list(runs.columns)]
+        earlier = pd.read_csv(path)[list(runs.columns)]
     except (ValueError, KeyError, OSError) as error:
         raise UserError(f"{path} is not a table of runs ({error}); remove it.") from error
     return pd.concat([earlier, runs]).drop_duplicates(list(KEYS), keep="last", ignore_index=True)

@@ -73,7 +73,7 @@ def test_the_same_run_made_twice_is_named_and_refused(
 ) -> None:
     write_whole_grid(GRID, [Run("digits", "finetune", 1996)], Path(), skill=0.5)
     archive = other_machine(tmp_path, monkeypatch)
-    with pytest.raises(UserError, match=r"small/digits/finetune/seed1996 .*trained twice"):
+    with pytest.raises(UserError, match=r"small/digits/finetune/seed1996.*trained twice"):
         merge(GRID, archive, "big-machine")
     assert not (GRID.run_folder(Run("digits", "starprompt", 1996)) / RECORD).exists()
 

@@ -168,9 +168,9 @@ def test_a_learner_that_keeps_the_contract_passes() -> None:
         (Indexes, "ignores task and label", "predict raises KeyError"),
         (Thaws, "leaves the frozen alone", "vit has no gradients and yet changed"),
         (Unsettled, "leaves settled parts alone", "weight was settled but changed"),
-        (Miscounts, "counts", "gives 'storred'; did you mean 'stored'?"),
+        (Miscounts, "counts", "returns 'storred'; did you mean 'stored'?"),
         (TrainsNothing, "counts", r"does not return 'trained' \(it has 'train'\)"),
-        (CountsHalves, "counts", "gives 0.5 under 'trained'"),
+        (CountsHalves, "counts", "returns 0.5 under 'trained'"),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
