@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from paper_figures.plan import MethodRow, Plan
-from starprompt.errors import UserError
+from paper_figures.stamps import side_file, unchanged
+from starprompt.errors import UserError, reason
 
 #: methods whose keys are compared, and whose injections, where they were run
 KEY_KINDS = {
@@ -44,19 +45,13 @@ class Analyses:
     def table(self, name: str, dataset: str | None = None) -> pd.DataFrame:
         """One analysis of a data set, or of all under each other, behind a column ``dataset``.
 
-        Raises :class:`UserError` naming a file that is missing or no table.
+        Raises :class:`UserError` naming a file that is missing, no table, or another than was
+        written.
         """
         names = [d.name for d in self.plan.datasets] if dataset is None else [dataset]
         frames = []
         for of in names:
-            path = self.folder / of / f"{name}.csv"
-            try:
-                frame = pd.read_csv(path)
-            except (OSError, ValueError) as error:
-                raise UserError(
-                    f"{path} is missing or is not a table ({error}); run `starprompt "
-                    f"{self.command}` first."
-                ) from error
+            frame = self._read(self.folder / of / f"{name}.csv")
             frame.insert(0, "dataset", of)
             frames.append(frame)
         return pd.concat(frames, ignore_index=True)
@@ -64,20 +59,21 @@ class Analyses:
     def missing(self) -> pd.DataFrame:
         """Runs that the analyses lack: dataset, method, seed, why. Earlier analyses, which refused
         to be without one, name none."""
-        there = [
-            d.name for d in self.plan.datasets if (self.folder / d.name / f"{MISSING}.csv").exists()
-        ]
+        files = {d.name: self.folder / d.name / f"{MISSING}.csv" for d in self.plan.datasets}
+        there = [name for name, path in files.items() if path.exists() or side_file(path).exists()]
         empty = pd.DataFrame(columns=["dataset", "method", "seed", "why"])
         return pd.concat([empty, *(self.table(MISSING, name) for name in there)])
 
     def statistics(self, name: str) -> pd.DataFrame:
         """A table of all data sets together; raises as :meth:`table` does."""
-        path = self.folder / f"{name}.csv"
+        return self._read(self.folder / f"{name}.csv")
+
+    def _read(self, path: Path) -> pd.DataFrame:
         try:
-            return pd.read_csv(path)
+            return pd.read_csv(unchanged(path))
         except (OSError, ValueError) as error:
             raise UserError(
-                f"{path} is missing or is not a table ({error}); run `starprompt "
+                f"{path} is missing or is not a table ({reason(error)}); run `starprompt "
                 f"{self.command}` first."
             ) from error
 

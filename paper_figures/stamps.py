@@ -108,7 +108,7 @@ def write_side_files(paths: Iterable[Path]) -> list[Path]:
     written = []
     for path in paths:
         if path.suffix == ".csv" and (stamp := _current.get()) is not None:
-            written.append(_side_file(path))
+            written.append(side_file(path))
             write_json(written[-1], sealed({**asdict(stamp), "sha256": sha256_file(path)}))
     return written
 
@@ -146,13 +146,7 @@ def read_stamp(path: Path) -> Stamp:
 def _found(path: Path) -> Any:
     """The stamp's JSON value; None where there is none."""
     if path.suffix == ".csv":
-        side = _side_file(path)
-        if not side.is_file():
-            return None
-        value = unsealed(json.loads(side.read_text(encoding="utf-8")))
-        if value.pop("sha256", None) != sha256_file(path):
-            raise ValueError(f"it was changed after {side.name} was written")
-        return value
+        return _beside(path)
     if path.suffix == ".png":
         try:
             with Image.open(path) as image:
@@ -179,7 +173,28 @@ def _found(path: Path) -> Any:
     return json.loads(html.unescape(found[1]) if path.suffix == ".html" else found[1])
 
 
-def _side_file(path: Path) -> Path:
+def unchanged(path: Path) -> Path:
+    """``path``, a CSV, if it has the digest that stands beside it; an earlier version wrote none.
+
+    Raises ValueError where the two differ or the digest cannot be read, OSError for no file.
+    """
+    _beside(path)
+    return path
+
+
+def _beside(path: Path) -> dict[str, Any] | None:
+    """What stands beside a CSV, without its digest; None where nothing does."""
+    side = side_file(path)
+    if not side.exists():
+        return None
+    value = unsealed(json.loads(side.read_text(encoding="utf-8")))
+    if value.pop("sha256", None) != sha256_file(path):
+        raise ValueError(f"it was changed after {side.name} was written")
+    return value
+
+
+def side_file(path: Path) -> Path:
+    """Where a CSV's stamp stands."""
     return path.with_name(f"{path.name}.json")
 
 

@@ -31,6 +31,8 @@ def make_comparison(config_path: Path, results: Path = RESULTS) -> list[Path]:
 
 
 def _compared(config: Config, found: "Results", results: Path) -> list[Path]:
+    from paper_figures.stamps import write_side_files
+
     folder = results / config.name
     written = _measure(found, folder / "analysis")
     figures = {
@@ -39,6 +41,7 @@ def _compared(config: Config, found: "Results", results: Path) -> list[Path]:
         if (folder / "figures" / f"{FIGURE}-{dataset}.png").exists()
     }
     written += make_statistics(found, folder)
+    write_side_files(written)  # the page reads these tables and compares their digests
     return [*written, write_page(config, found, folder / PAGE, figures, results)]
 
 

@@ -18,6 +18,7 @@ from tempfile import mkdtemp
 
 from starprompt.continual.losses import LossWatch
 from starprompt.errors import UserError
+from starprompt.grid.ablation_jobs import ANALYSES
 from tests.faults._campaign import Trial, WrongError, main
 from tests.helpers.command_line import call
 from tests.helpers.small_workplace import (
@@ -40,6 +41,7 @@ READERS: dict[str, tuple[list[str], str]] = {
     "report": (["report", *CONFIG], ""),
     "status": (["status", *CONFIG], ""),
     "cost": (["cost", "--measured", *CONFIG], ""),
+    "ablations": (["ablations", *CONFIG], "results/few/ablations/**/*.*"),
     "verify": (["records", "verify", *CONFIG], ""),
 }
 CHOSEN = [*["tables"] * 5, *["analyse"] * 4, *["status", "cost", "verify"] * 2]
@@ -87,9 +89,8 @@ def make(seed: int, number: int) -> Trial:
     """The damage of that number."""
     random_ = random.Random(f"{seed} damage {number}")
     damage = random_.choice(DAMAGES)
-    kind = random_.choice(("finished", "finished", "finished", "keys", "stopped", "data"))
-    act = {"finished": _of_finished, "keys": _of_keys, "stopped": _of_stopped, "data": _of_data}
-    said, tried = act[kind](random_, damage)
+    kinds = (_of_finished, _of_finished, _of_finished, _of_keys, _of_stopped, _of_data, _of_tables)
+    said, tried = random_.choice(kinds)(random_, damage)
 
     def judged(folder: Path) -> None:
         refusals = tried(folder / "place")
@@ -185,6 +186,32 @@ def _of_data(random_: random.Random, damage: str) -> tuple[str, _Act]:
     return f"data, {Path(name).name}", act
 
 
+def _of_tables(random_: random.Random, damage: str) -> tuple[str, _Act]:
+    """A table of the analyses, or what stands beside it; the ablations' pages are made."""
+    name = random_.choice(ANALYSES)
+    suffix = random_.choice((".csv", ".csv", ".csv", ".csv.json"))
+    other = random_.choice([table for table in ANALYSES if table != name])
+    draw = random_.randrange(2**32)
+
+    def act(place: Path) -> list[str]:
+        copy(analysed(), place)
+        folder = place / "results/few/analysis/few"
+        _damage(folder / f"{name}{suffix}", damage, folder / f"{other}{suffix}", draw)
+        return _read(place, "ablations", None)
+
+    return f"analysis, {name}{suffix}", act
+
+
+@cache
+def analysed() -> Path:
+    """The workplace in which all runs are finished, and analysed."""
+    place = Path(mkdtemp(prefix="faults-analysed-")) / "place"
+    copy(base()[0], place)
+    status, said = call(READERS["analyse"][0], place)
+    assert status == 0, said
+    return place
+
+
 def copy(source: Path, place: Path) -> None:
     """A workplace by hard links: every file is replaced, never written into."""
     shutil.copytree(source, place, copy_function=os.link)
@@ -224,7 +251,7 @@ def _command(place: Path, arguments: list[str]) -> list[str]:
     return [" ".join((sentences or [said])[0].split())[:500]]
 
 
-def _read(place: Path, reader: str, run: tuple[str, int]) -> list[str]:
+def _read(place: Path, reader: str, run: tuple[str, int] | None) -> list[str]:
     """Let a command read the runs; what it wrote must be right, or as if ``run`` were missing."""
     arguments, pattern = READERS[reader]
     refusals = _command(place, arguments)
@@ -240,7 +267,7 @@ def _reference(reader: str, missing: tuple[str, int] | None) -> dict[str, bytes]
     """What a command writes of undamaged runs; None where it refuses."""
     arguments, pattern = READERS[reader]
     place = Path(mkdtemp(prefix="faults-reference-")) / "place"
-    copy(base()[0], place)
+    copy(analysed() if reader == "ablations" else base()[0], place)
     if missing is not None:
         shutil.rmtree(run_folder(place, *missing))
     try:
@@ -250,7 +277,8 @@ def _reference(reader: str, missing: tuple[str, int] | None) -> dict[str, bytes]
 
 
 def _written(place: Path, pattern: str) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(place.glob(pattern))}
+    found = sorted(path for path in place.glob(pattern) if path.suffix != ".pdf")  # has a time
+    return {str(path.relative_to(place)): path.read_bytes() for path in found}
 
 
 def _difference(found: dict[str, bytes], expected: dict[str, bytes] | None) -> str:

@@ -1,11 +1,14 @@
 """Analyses agree with the records that they were made of."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from paper_figures.analyses import Analyses
+from paper_figures.analyses import MISSING, Analyses
+from paper_figures.stamps import Stamp, stamping, write_side_files
 from starprompt.errors import UserError
 from starprompt.record.record import read_record
 from tests.helpers.fake_ablations import METHODS, PROMPTING
@@ -64,5 +67,49 @@ def test_replay_of_the_true_mixtures_is_nearly_as_good_as_real_features(
 
 def test_analyses_that_are_not_there_are_named(analyses: Analyses) -> None:
     elsewhere = Analyses(analyses.plan, "starprompt", Path("nowhere"))
-    with pytest.raises(UserError, match=r"runs.csv is not there.*starprompt analyse"):
+    with pytest.raises(UserError, match=r"runs.csv is missing.*starprompt analyse"):
         elsewhere.table("runs")
+
+
+@pytest.fixture
+def written(analyses: Analyses, tmp_path: Path) -> Analyses:
+    """Two tables of one data set, with the digests that stand beside them."""
+    folder = tmp_path / "set-0"
+    folder.mkdir()
+    for name in ("runs", MISSING):
+        frame = pd.DataFrame({"method": ["finetune"], "seed": [1], "why": ["no run"]})
+        frame.to_csv(folder / f"{name}.csv", index=False)
+    with stamping(Stamp("analyse", "made-up", "0" * 64, "1" * 64, 1, "unknown", "1.0")):
+        write_side_files(sorted(folder.glob("*.csv")))
+    plan = replace(analyses.plan, datasets=analyses.plan.datasets[:1])
+    return Analyses(plan, "starprompt", tmp_path)
+
+
+def test_a_table_that_was_changed_is_refused(written: Analyses) -> None:
+    assert len(written.table("runs")) == 1
+    path = written.folder / "set-0" / "runs.csv"
+    path.write_text(path.read_text().replace(",1,", ",2,"))
+    with pytest.raises(UserError, match=r"runs.csv .*changed after.*`starprompt analyse`"):
+        written.table("runs")
+
+
+def test_a_digest_beside_a_table_that_was_changed_is_refused(written: Analyses) -> None:
+    side = written.folder / "set-0" / "runs.csv.json"
+    side.write_text(side.read_text().replace("unknown", "1234567"))
+    with pytest.raises(UserError, match=r"runs.csv .*changed after"):
+        written.table("runs")
+
+
+def test_a_table_of_an_earlier_version_has_no_digest_and_is_read(written: Analyses) -> None:
+    (written.folder / "set-0" / "runs.csv.json").unlink()
+    assert len(written.table("runs")) == 1
+
+
+def test_a_list_of_missing_runs_that_was_removed_is_missed(written: Analyses) -> None:
+    assert len(written.missing()) == 1
+    path = written.folder / "set-0" / f"{MISSING}.csv"
+    path.unlink()
+    with pytest.raises(UserError, match=f"{MISSING}.csv is missing"):
+        written.missing()
+    path.with_name(f"{MISSING}.csv.json").unlink()
+    assert len(written.missing()) == 0
