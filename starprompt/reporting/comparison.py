@@ -38,7 +38,7 @@ def _compared(config: Config, found: "Results", results: Path) -> list[Path]:
     figures = {
         dataset: f"figures/{FIGURE}-{dataset}.png"
         for dataset in config.datasets
-        if (folder / "figures" / f"{FIGURE}-{dataset}.png").exists()
+        if (folder / "figures" / f"{FIGURE}-{dataset}.png").is_file()
     }
     written += make_statistics(found, folder)
     write_side_files(written)  # the page reads these tables and compares their digests

@@ -5,6 +5,7 @@ from pathlib import Path
 import yaml
 
 from starprompt.config.experiment import RESULTS, load_config
+from starprompt.errors import UserError
 from starprompt.reporting.ablations import depends, reach
 from starprompt.reporting.comparison import reference_of, statistics_of, statistics_tables
 from starprompt.reporting.data_sheets import data_sheets
@@ -19,7 +20,8 @@ def make_report(config_path: Path, results: Path = RESULTS) -> Path:
     """Write the page from all finished runs; return its path.
 
     Figures are those under ``results/<name>``; without any, they are drawn first. Raises
-    :class:`UserError` when no run has finished or a file is damaged.
+    :class:`UserError` when no run has finished, a file is damaged, or a folder stands where a
+    figure should be.
     """
     from paper_figures.provenance import provenance
     from paper_figures.report.page import Part, write_report
@@ -36,6 +38,12 @@ def make_report(config_path: Path, results: Path = RESULTS) -> Path:
     datasets = [dataset.name for dataset in found.plan.datasets]
 
     def drawn(place: str, kind: str = "*") -> list[Path]:
+        for path in (folder / place).glob(f"{kind}.p[dn][fg]"):
+            if not path.is_file():
+                raise UserError(
+                    f"{path} should be a figure, and is no file; remove it and run `starprompt "
+                    "figures`, `compare` or `ablations` again."
+                )
         return sorted((folder / place).glob(f"{kind}.png"))
 
     published = drawn("figures", "published-*")

@@ -25,6 +25,7 @@ WRITERS: dict[str, tuple[list[str], str]] = {
     "compare": (["compare", *CONFIG], "results"),
     "report": (["report", *CONFIG], "results"),
     "analyse": (["analyse", "--dataset", "few", *CONFIG], "results"),
+    "ablations": (["ablations", *CONFIG], "results"),
     "run": (run_arguments("finetune", 7), "results"),
     "embed": (["embed", "--dataset", "few", *CONFIG], "data"),
     "prepare": (["data", "prepare", "few", "--threads", "1"], "data"),
@@ -73,11 +74,15 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def prepare_for(command: str, place: Path) -> None:
-    """Take away what the command would find finished."""
+    """Take away what the command would find finished; make what it reads."""
     if command == "embed":
         shutil.rmtree(place / "data/embeddings")
     if command == "prepare":
         shutil.rmtree(place / "data/prepared")
+    if command == "ablations":
+        damaged_runs.copy(
+            damaged_runs.analysed() / "results/few/analysis", place / "results/few/analysis"
+        )
 
 
 def refused(command: str, place: Path) -> str:
@@ -124,9 +129,12 @@ def test_a_full_file_system(command: str, place: Path) -> None:
     assert not [name for name in found if name.endswith(".part")]
 
 
-@pytest.mark.parametrize("command", ["tables", "figures", "compare", "analyse"])
+@pytest.mark.parametrize(
+    "command", ["tables", "figures", "compare", "analyse", "ablations", "report"]
+)
 def test_a_folder_where_a_file_should_be(command: str, place: Path) -> None:
     arguments, below = WRITERS[command]
+    prepare_for(command, place)
     before = files_of(place / below)
     assert call(arguments, place)[0] == 0
     written = sorted(set(files_of(place / below)) - set(before))
@@ -151,3 +159,30 @@ def test_a_folder_where_a_file_of_a_run_should_be(place: Path) -> None:
     assert "predictions.parquet" in refused("run", place)
     shutil.rmtree(path)
     assert call(run_arguments("finetune", 7), place)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["report.html", "figures/curves-few.png", "figures/curves-few.pdf"]
+)
+def test_a_folder_where_the_page_or_a_figure_of_it_should_be(name: str, place: Path) -> None:
+    """A figure that is there is not drawn again; the page does without none in silence."""
+    assert call(WRITERS["report"][0], place)[0] == 0
+    in_the_way = place / "results/few" / name
+    in_the_way.unlink()
+    (in_the_way / "x").mkdir(parents=True)
+    assert name in refused("report", place)
+    assert (in_the_way / "x").is_dir()
+
+
+@pytest.mark.parametrize("name", ["noise.csv", "noise-runs.csv", "noise.csv.json", "variance.csv"])
+def test_a_folder_where_a_measured_spread_should_be(name: str, place: Path) -> None:
+    command = name.partition(".")[0].partition("-")[0]
+    orders = ["--repeats", "2", "--order", "1", "--order", "2"]
+    arguments = orders if command == "variance" else ["--repeats", "1"]
+    in_the_way = place / "results/few" / name
+    (in_the_way / "x").mkdir(parents=True)
+    status, said = call([command, "--method", "finetune", *arguments, *CONFIG], place)
+    assert (status, "Traceback" in said) == (2, False), said
+    assert name in said.splitlines()[-1]
+    assert (in_the_way / "x").is_dir()
+    assert not list(place.rglob("*.part"))
