@@ -17,7 +17,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from starprompt.errors import UserError, reason
-from starprompt.files import NAME_PATTERN, sealed, sha256_file, unsealed, write_json
+from starprompt.files import NAME_PATTERN, read_text, sealed, sha256_file, unsealed, write_json
 
 #: key of a PNG's text and name of the ``meta`` element
 NAME = "starprompt-made-from"
@@ -187,7 +187,10 @@ def _beside(path: Path) -> dict[str, Any] | None:
     side = side_file(path)
     if not side.exists():
         return None
-    value = unsealed(json.loads(side.read_text(encoding="utf-8")))
+    try:
+        value = unsealed(json.loads(read_text(side)))
+    except (UserError, RecursionError) as error:  # a folder or a device; nested without end
+        raise ValueError(f"{side.name} is damaged: {reason(error)}") from error
     if value.pop("sha256", None) != sha256_file(path):
         raise ValueError(f"it was changed after {side.name} was written")
     return value

@@ -100,6 +100,22 @@ def test_a_digest_beside_a_table_that_was_changed_is_refused(written: Analyses) 
         written.table("runs")
 
 
+@pytest.mark.parametrize("damage", ["folder", "nested", "device"])
+def test_what_stands_beside_a_table_is_refused_in_a_sentence(
+    written: Analyses, damage: str
+) -> None:
+    side = written.folder / "set-0" / "runs.csv.json"
+    side.unlink()
+    if damage == "folder":
+        side.mkdir()
+    elif damage == "nested":
+        side.write_text("[" * 100_000)
+    else:
+        side.symlink_to("/dev/zero")
+    with pytest.raises(UserError, match=r"runs.csv is missing or is not a table .*damaged"):
+        written.table("runs")
+
+
 def test_a_table_of_an_earlier_version_has_no_digest_and_is_read(written: Analyses) -> None:
     (written.folder / "set-0" / "runs.csv.json").unlink()
     assert len(written.table("runs")) == 1
