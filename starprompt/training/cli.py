@@ -23,6 +23,7 @@ from starprompt.config.thresholds import shown
 from starprompt.errors import UserError, unknown_name
 from starprompt.machine import numerics
 from starprompt.machine.termination import ending_at_once
+from starprompt.machine.without_compiler import leave_the_compiler_out
 
 app = typer.Typer()
 
@@ -187,6 +188,8 @@ def settle(experiment: Config, what: str) -> None:
     for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB"):
         os.environ[f"{library}_NUM_THREADS"] = str(experiment.threads)
     numerics.settle(experiment.numerics)
+    if not experiment.compile:
+        leave_the_compiler_out()
     with ending_at_once():
         import starprompt.training.run  # noqa: F401
     from starprompt.machine.leases import lease
