@@ -45,10 +45,13 @@ def search(
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     folder = RESULTS / "search" / dataset / method
     keys_folder = _keys(config, spec, dataset, tasks)
+    own = _own_values(spec, dataset)
     rows: list[dict[str, Any]] = []
 
     def trial_accuracy(trial: optuna.Trial) -> float:
         chosen = {name: _suggest(trial, name, spec) for name in spec.search}
+        if trial.number == 0 and own is not None:
+            chosen = own  # not rounded, as a suggestion is
         row: dict[str, Any] = {"trial": trial.number, **chosen}
         rows.append(row)
         try:
@@ -59,7 +62,7 @@ def search(
         return float(row["validation_accuracy"])
 
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=SEED))
-    if (own := _own_values(spec, dataset)) is not None:
+    if own is not None:
         study.enqueue_trial(own)
     study.optimize(trial_accuracy, n_trials=budget)
     if all("validation_accuracy" not in row for row in rows):

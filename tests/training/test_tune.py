@@ -236,6 +236,20 @@ def test_a_mistake_in_a_trial_ends_the_search_without_a_traceback_on_the_screen(
     assert capfd.readouterr() == ("", "")
 
 
+def test_the_first_trial_has_the_own_values_to_the_last_digit(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = load_method("lwf")
+    exact = spec.model_copy(update={"hyperparameters": spec.hyperparameters | {"lr": 0.00028125}})
+    assert exact.resolve("cifar100")["lr"] == 0.00028125
+    monkeypatch.setattr(search, "load_method", lambda name: exact)
+    calls: list[dict[str, Any]] = []
+    pretend(monkeypatch, calls)
+    search.search(config, "lwf", "cifar100", budget=3)
+    assert calls[0]["lr"] == 0.00028125
+    assert all(call["lr"] == float(f"{call['lr']:.2g}") for call in calls[1:])
+
+
 @pytest.mark.parametrize("joint", [False, True])
 def test_a_stream_of_the_first_tasks_holds_no_image_of_the_others(joint: bool) -> None:
     whole = small_stream()
