@@ -18,7 +18,7 @@ from uuid import uuid4
 import yaml
 from pydantic import AfterValidator, Field
 
-from starprompt.errors import UserError
+from starprompt.errors import UserError, reason
 
 #: What experiments, methods and data sets may be called: their names enter paths, rules and shells.
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,99}$"
@@ -26,6 +26,8 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,99}$"
 SEAL = "own_digest"
 #: Largest description that is read, in bytes; what its aliases expand to counts as well.
 MOST_YAML = 1_000_000
+#: longest note that a step keeps for itself, in bytes
+MOST_NOTE = 100_000_000
 #: Deepest nesting of mappings and lists in a YAML file.
 MOST_NESTED = 50
 
@@ -115,7 +117,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def sha256_file(path: Path) -> str:
-    """Hex SHA-256 of a file, read in blocks."""
+    """Hex SHA-256 of a regular file, read in blocks.
+
+    Raises OSError where it is missing, or is a folder, a pipe or a device, which may never end.
+    """
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -181,6 +188,17 @@ def read_text(path: Path, most: int = MOST_YAML) -> str:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         what = getattr(error, "strerror", None) or error
         raise UserError(f"{shown} cannot be read: {what}; check the path.") from error
+
+
+def read_json(path: Path, most: int = MOST_NOTE) -> Any:
+    """The value of a JSON file that a step keeps for itself, read as :func:`read_text` does.
+
+    Raises ValueError for whatever keeps it from being read: callers begin anew then.
+    """
+    try:
+        return json.loads(read_text(path, most))
+    except (UserError, RecursionError) as error:  # the latter: nested without end
+        raise ValueError(reason(error)) from error
 
 
 def require_name(kind: str, name: object, where: object) -> None:

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from starprompt import files
 from starprompt.errors import UserError
-from starprompt.files import atomic_path, parse_yaml, read_text, read_yaml, require_name, write_text
+from starprompt.files import (
+    atomic_path,
+    parse_yaml,
+    read_json,
+    read_text,
+    read_yaml,
+    require_name,
+    sha256_file,
+    write_text,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -228,3 +237,28 @@ def test_other_errors_of_a_block_stay_what_they_are(tmp_path):
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
     assert files.write_trouble(tmp_path, OSError(errno.ENOENT, "x")) is None
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "pipe", "device", "nested", "latin", "none"])
+def test_a_note_that_cannot_be_read_is_a_value_error(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "note.json"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind != "missing":
+        path.write_bytes({"nested": b"[" * 100_000, "latin": b'"\xff"', "none": b""}[kind])
+    with pytest.raises(ValueError, match=r".+"):
+        read_json(path)
+
+
+def test_what_is_no_regular_file_has_no_digest(tmp_path: Path) -> None:
+    """A pipe would wait and a device never end."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name in ("pipe", "device", "loop", "missing", "."):
+        with pytest.raises(OSError, match=r"regular file|No such|levels"):
+            sha256_file(tmp_path / name)

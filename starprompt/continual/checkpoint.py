@@ -29,7 +29,7 @@ from starprompt.continual import task_checkpoint
 from starprompt.continual.evaluation import Evaluation
 from starprompt.continual.prediction_files import PREDICTION_SCHEMA, SELECTION_SCHEMA, write_part
 from starprompt.errors import UserError
-from starprompt.files import atomic_path, sealed, sha256_file, unsealed, write_json
+from starprompt.files import atomic_path, read_json, sealed, sha256_file, unsealed, write_json
 from starprompt.record.record import EpochLosses, TaskTimes
 from starprompt.record.run_files import DIAGNOSTICS, PREDICTIONS, SELECTION
 
@@ -208,7 +208,7 @@ def now() -> str:
 
 def _read_run(path: Path) -> _Run | None:
     try:
-        return _Run.model_validate(unsealed(json.loads(path.read_bytes())))
+        return _Run.model_validate(unsealed(read_json(path)))
     except (OSError, ValueError):
         return None
 
@@ -216,7 +216,7 @@ def _read_run(path: Path) -> _Run | None:
 def _read_outcome(folder: Path, task: int, fingerprint: str) -> TaskOutcome | None:
     """The outcome in a task's folder if it and its parts are as they were written, and its own."""
     try:
-        outcome = TaskOutcome.model_validate(unsealed(json.loads((folder / OUTCOME).read_bytes())))
+        outcome = TaskOutcome.model_validate(unsealed(read_json(folder / OUTCOME)))
         own = outcome.task == task and outcome.fingerprint == fingerprint
         return outcome if own and all(_intact(folder / name, outcome) for name in _PARTS) else None
     except (OSError, ValueError):

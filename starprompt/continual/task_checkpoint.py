@@ -5,7 +5,6 @@ In a run's folder it is ``work/under-way/``: ``place.json`` says how far the tas
 the task after the last finished one and is removed when that task is finished.
 """
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from starprompt.files import atomic_path, sealed, sha256_file, unsealed, write_json
+from starprompt.files import atomic_path, read_json, sealed, sha256_file, unsealed, write_json
 from starprompt.record.record import EpochLosses
 
 logger = logging.getLogger(__name__)
@@ -64,7 +63,7 @@ def kept_place(work: Path, task: int, fingerprint: str) -> Place | None:
     if not (work / FOLDER).is_dir():
         return None
     try:
-        value = unsealed(json.loads((work / FOLDER / PLACE).read_bytes()))
+        value = unsealed(read_json(work / FOLDER / PLACE))
         place = Place.model_validate(value)
         own = place.fingerprint == fingerprint
         if own and sha256_file(work / FOLDER / STATE) == place.digest:

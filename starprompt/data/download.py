@@ -4,7 +4,6 @@ A file is whole under its name or not there. What is there already is not asked 
 folder that was filled by hand, or lies on a read-only share, needs no network.
 """
 
-import json
 import logging
 import os
 import shutil
@@ -29,7 +28,7 @@ from starprompt.data.sources import (
     stays_below,
 )
 from starprompt.errors import UserError
-from starprompt.files import sha256_file, write_json
+from starprompt.files import read_json, sha256_file, write_json
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +154,7 @@ def _has_patterns(source: Source) -> bool:
 
 def _notes(folder: Path) -> dict[str, Any]:
     try:
-        notes = json.loads((folder / NOTES).read_text(encoding="utf-8"))
+        notes = read_json(folder / NOTES)
     except (OSError, ValueError):
         return {}
     return notes if isinstance(notes, dict) else {}

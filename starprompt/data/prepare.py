@@ -31,7 +31,7 @@ from starprompt.data.store import (
 )
 from starprompt.data.stored_images import CHUNK_ROWS, chunk_digests
 from starprompt.errors import UserError
-from starprompt.files import digest_of, sha256_file, write_json, write_trouble
+from starprompt.files import digest_of, read_json, sha256_file, write_json, write_trouble
 
 #: Undecodable images that one message names.
 MOST_NAMED = 200
@@ -226,7 +226,7 @@ def _unpacking_folder(spec: DatasetSpec, source: Source, root: Path) -> Path:
     origin = {"source": source.model_dump(mode="json"), "files": digest_of(status)}
     note = folder / "origin.json"
     try:
-        known = json.loads(note.read_text(encoding="utf-8"))
+        known = read_json(note)
     except (OSError, ValueError):
         known = None
     if known != origin:
@@ -240,7 +240,7 @@ def _note_counts(final: Path, work: Path) -> None:
     path = final.with_name("counts.json")
     manifest = json.loads((work / "manifest.json").read_text(encoding="utf-8"))
     try:
-        counts = json.loads(path.read_text(encoding="utf-8"))
+        counts = read_json(path)
     except (OSError, ValueError):
         counts = {}
     counts = counts if isinstance(counts, dict) else {}
@@ -259,7 +259,7 @@ def _work_folder(final: Path, wanted: str, listing: Listing) -> Path:
         "machine": _started(),
     }
     try:
-        known = json.loads((work / "progress.json").read_text(encoding="utf-8"))
+        known = read_json(work / "progress.json")
     except (OSError, ValueError):
         known = None
     if not _is_progress(known) or known.get("identity") != identity:

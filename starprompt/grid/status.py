@@ -1,7 +1,6 @@
 """How far an experiment is: `starprompt status`. Reads files, locks and the queue; no torch."""
 
 import getpass
-import json
 import shutil
 import subprocess
 from collections import Counter
@@ -14,6 +13,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from starprompt.config.experiment import RESULTS, Config, Run
 from starprompt.config.methods import with_keys
 from starprompt.errors import UserError, unknown_name
+from starprompt.files import read_json
 from starprompt.grid.jobs import Grid
 from starprompt.machine.run_lock import owner
 from starprompt.machine.termination import ENDED_BY
@@ -264,8 +264,8 @@ def _so_far(work: Path, done: int) -> float | None:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError):
+        return dict(read_json(path))
+    except (ValueError, TypeError):
         return {}
 
 

@@ -3,7 +3,6 @@
 The lock alone says whether somebody does; the note of a killed process stays and means nothing.
 """
 
-import json
 import os
 import platform
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from starprompt.files import write_json
+from starprompt.files import read_json, write_json
 from starprompt.machine.leases import describe_lease
 
 LOCK = ".lock"
@@ -43,8 +42,8 @@ def owner(folder: Path) -> dict[str, Any] | None:
         lock.acquire(timeout=0)
     except Timeout:
         try:
-            return dict(json.loads((folder / NOTE).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            return dict(read_json(folder / NOTE))
+        except (ValueError, TypeError):
             return {}
     lock.release()
     return None

@@ -1,11 +1,12 @@
 """A learner's state as a file."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
-from starprompt.continual.checkpoint import load_state, pack_state
+from starprompt.continual.checkpoint import WorkFolder, load_state, pack_state
 from starprompt.errors import UserError
 
 
@@ -36,3 +37,24 @@ def test_a_state_of_something_else_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"not a checkpoint at all")
     with pytest.raises(UserError, match=r"state\.safetensors is missing or incomplete"):
         load_state(path, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", ["run.json", "task-000/outcome.json", "under-way/place.json"])
+@pytest.mark.parametrize("kind", ["nested", "pipe", "device"])
+def test_a_note_of_an_unfinished_run_that_cannot_be_read_is_as_none(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    work = tmp_path / "work"
+    WorkFolder(work, "f")
+    path = work / name
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    if kind == "nested":
+        path.write_text("[" * 100_000)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    again = WorkFolder(work, "f")
+    assert again.outcomes == []
+    assert (work / "run.json").is_file()

@@ -165,7 +165,7 @@ def test_keys_without_a_record_or_a_checkpoint_are_refused(tmp_path: Path) -> No
         experiment._keys_record(STARPROMPT, folder, stream)
 
 
-def test_a_folder_or_a_dangling_link_in_place_of_keys_is_refused(tmp_path: Path) -> None:
+def test_a_folder_a_device_or_a_dangling_link_in_place_of_keys_is_refused(tmp_path: Path) -> None:
     folder = first_stage(tmp_path / "a")
     stream = stream_of(folder)
     path = folder / "checkpoint.safetensors"
@@ -174,6 +174,10 @@ def test_a_folder_or_a_dangling_link_in_place_of_keys_is_refused(tmp_path: Path)
     with pytest.raises(UserError, match="cannot be read"):
         experiment._keys_record(STARPROMPT, folder, stream)
     path.rmdir()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(UserError, match=r"cannot be read \(it is not a regular file\)"):
+        experiment._keys_record(STARPROMPT, folder, stream)
+    path.unlink()
     path.symlink_to(tmp_path / "nowhere")
     with pytest.raises(UserError, match="There are no keys at"):
         experiment._keys_record(STARPROMPT, folder, stream)
