@@ -5,10 +5,10 @@ from pathlib import Path
 import yaml
 
 from starprompt.config.experiment import RESULTS, load_config
-from starprompt.errors import UserError
 from starprompt.reporting.ablations import depends, reach
 from starprompt.reporting.comparison import reference_of, statistics_of, statistics_tables
 from starprompt.reporting.data_sheets import data_sheets
+from starprompt.reporting.drawn_figures import drawn, records_here
 from starprompt.reporting.paper import make_figures
 from starprompt.reporting.plan import finished_runs
 from starprompt.reporting.reproduce import with_provenance
@@ -19,9 +19,11 @@ PAGE = "report.html"
 def make_report(config_path: Path, results: Path = RESULTS) -> Path:
     """Write the page from all finished runs; return its path.
 
-    Figures are those under ``results/<name>``; without any, they are drawn first. Raises
-    :class:`UserError` when no run has finished, a file is damaged, or a folder stands where a
-    figure should be.
+    Figures are those under ``results/<name>`` that show these runs. Where one shows others, or
+    there is none, they are drawn first; those of `compare` and `ablations` are left out instead.
+
+    Raises :class:`UserError` when no run has finished, a file is damaged, or a folder stands where
+    a figure should be.
     """
     from paper_figures.provenance import provenance
     from paper_figures.report.page import Part, write_report
@@ -32,29 +34,28 @@ def make_report(config_path: Path, results: Path = RESULTS) -> Path:
     config = load_config(config_path)
     found = finished_runs(config)
     folder = results / config.name
-    if not list((folder / "figures").glob("*.png")):
+    here = records_here(config, found)
+    shown = drawn(folder / "figures", here)
+    if shown.others or not shown.figures:
         make_figures(config_path, results)
+        shown = drawn(folder / "figures", here)
+    compared = drawn(folder / "comparison", here)
+    ablated = drawn(folder / "ablations/figures", here)
     numbers = statistics_of(found)
     datasets = [dataset.name for dataset in found.plan.datasets]
 
-    def drawn(place: str, kind: str = "*") -> list[Path]:
-        for path in (folder / place).glob(f"{kind}.p[dn][fg]"):
-            if not path.is_file():
-                raise UserError(
-                    f"{path} should be a figure, and is no file; remove it and run `starprompt "
-                    "figures`, `compare` or `ablations` again."
-                )
-        return sorted((folder / place).glob(f"{kind}.png"))
-
-    published = drawn("figures", "published-*")
+    published = [path for path in shown.figures if path.name.startswith("published-")]
     parts = [
         Part("worth", "What these answers are worth", sentences=reach(config)),
         Part(
             "statistics",
             "Are the differences real?",
             statistics_tables(found, numbers),
-            drawn("comparison"),
-            sentences(found.plan, numbers["pairs"], reference_of(found)),
+            compared.figures,
+            [
+                *sentences(found.plan, numbers["pairs"], reference_of(found)),
+                *compared.sentences("compare"),
+            ],
         ),
         Part("published", "Published numbers and ours", [published_table(found)], published),
         Part("metrics", "Accuracy and forgetting", [metrics_table(found, d) for d in datasets]),
@@ -62,9 +63,14 @@ def make_report(config_path: Path, results: Path = RESULTS) -> Path:
         Part(
             "figures",
             "Figures",
-            figures=[path for path in drawn("figures") if path not in published],
+            figures=[path for path in shown.figures if path not in published],
         ),
-        Part("ablations", "Ablations", figures=drawn("ablations/figures")),
+        Part(
+            "ablations",
+            "Ablations",
+            figures=ablated.figures,
+            sentences=ablated.sentences("ablations"),
+        ),
         *(
             Part(f"appendix-{title.lower()}", title, sentences=lines)
             for title, lines in appendix(found.plan)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
 from paper_figures.collect import Results
@@ -25,3 +26,21 @@ def test_the_command_writes_the_page(
     assert path == tmp_path / "demo-quick" / "report.html"
     for heading in ("Are the differences real?", "Published numbers and ours", "Cost", "Runs"):
         assert f"<h2>{heading}</h2>" in text
+
+
+def test_figures_of_other_runs_are_drawn_again(
+    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "demo-quick"
+    for place in ("figures", "comparison"):
+        (folder / place).mkdir(parents=True)
+        plt.figure().savefig(folder / place / f"of-{place}.png")
+    plt.close("all")
+    calls = []
+    monkeypatch.setattr(report, "finished_runs", lambda _: results)
+    monkeypatch.setattr(report, "depends", lambda *_: {})
+    monkeypatch.setattr(report, "make_figures", lambda *call: calls.append(call))
+    text = report.make_report(Path("config/demo-quick.yaml"), tmp_path).read_text(encoding="utf-8")
+    assert len(calls) == 1
+    assert "of-comparison.png. Run `starprompt compare`" in text
+    assert 'alt="of' not in text
