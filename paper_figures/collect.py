@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from paper_figures.plan import Plan
+from paper_figures.stamps import unchanged
 from starprompt.analysis.runs import ACCURACY_COLUMNS, accuracy_rows, run_row
 from starprompt.errors import UserError
 from starprompt.record.configuration import fixed_order
@@ -167,7 +168,9 @@ def _read_noise(path: Path | None) -> pd.DataFrame:
     if path is None or not path.is_file():
         return pd.DataFrame(columns=NOISE_COLUMNS)
     try:
-        found = pd.read_csv(path)[NOISE_COLUMNS].astype({"rounding_std": float, "repeats": int})
+        found = pd.read_csv(unchanged(path))[NOISE_COLUMNS].astype(
+            {"rounding_std": float, "repeats": int}
+        )
     except (ValueError, KeyError, OSError) as error:
         raise UserError(
             f"{path} is not a noise table ({error}); remove it, or run `starprompt noise` again."

@@ -80,12 +80,14 @@ def _runs(name: str, command: str, results: Path) -> "pd.DataFrame | None":
     """A command's table of runs; None where it is not there."""
     import pandas as pd
 
+    from paper_figures.stamps import unchanged
+
     path = RUNS[command](name, results)
     if not path.is_file():
         return None
     whole = ["seed", "perturbation", *(["order_seed"] if command == "variance" else [])]
     try:
-        table = pd.read_csv(path, keep_default_na=False)[["dataset", "method", *whole]]
+        table = pd.read_csv(unchanged(path), keep_default_na=False)[["dataset", "method", *whole]]
         return table.astype(dict.fromkeys(whole, int))
     except (ValueError, KeyError, OSError) as error:
         raise UserError(

@@ -25,11 +25,14 @@ def make_variance(config: Config, results: Path = RESULTS) -> list[Path]:
     """
     import pandas as pd
 
+    from paper_figures.stamps import unchanged
     from starprompt.analysis.variance import SOURCES
 
     path = variance_file(config.name, results)
     try:
-        frame = pd.read_csv(path, keep_default_na=False).astype(dict.fromkeys(SOURCES, float))
+        frame = pd.read_csv(unchanged(path), keep_default_na=False).astype(
+            dict.fromkeys(SOURCES, float)
+        )
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{path} is missing or is not a table of variances ({error}); run `starprompt "

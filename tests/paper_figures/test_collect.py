@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from paper_figures.collect import collect
+from paper_figures.stamps import Stamp, stamping, write_side_files
 from starprompt.errors import UserError
 from starprompt.record.record import read_record, write_record
 from tests.helpers import fake_results
@@ -44,4 +45,16 @@ def test_a_damaged_table_of_noise_is_refused(tmp_path: Path, rows: str, said: st
     noise.write_text(rows, encoding="utf-8")
     plan = replace(small_plan(tmp_path / "runs", methods=2, seeds=1), noise=noise)
     with pytest.raises(UserError, match=said):
+        collect(plan)
+
+
+def test_a_table_of_noise_that_was_changed_is_refused(tmp_path: Path) -> None:
+    noise = tmp_path / "noise.csv"
+    noise.write_text("dataset,method,rounding_std,repeats\nset-0,joint,1.5,3\n", encoding="utf-8")
+    with stamping(Stamp("noise", "demo", "c" * 64, "a" * 64, 3, "unknown", "0.1.0")):
+        write_side_files([noise])
+    plan = replace(small_plan(tmp_path / "runs", methods=2, seeds=1), noise=noise)
+    collect(plan)
+    noise.write_text(noise.read_text().replace("1.5", "0.5"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"noise table .*changed after noise.csv.json was written"):
         collect(plan)

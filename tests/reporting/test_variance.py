@@ -34,3 +34,15 @@ def test_what_is_no_table_of_variances_names_the_command(text: str | None, tmp_p
         (tmp_path / "small" / "variance.csv").write_text(text)
     with pytest.raises(UserError, match=r"variance\.csv is missing or is not a table of variances"):
         make_variance(CONFIG, tmp_path)
+
+
+def test_a_table_of_variances_that_was_changed_is_refused(tmp_path: Path) -> None:
+    names = {"method-0": "finetune", "method-1": "ncm", "set-0": "digits"}
+    path = tmp_path / "small" / "variance.csv"
+    path.parent.mkdir()
+    components().replace(names).to_csv(path, index=False)
+    make_variance(CONFIG, tmp_path)
+    assert path.with_name("variance.csv.json").is_file()
+    path.write_text(path.read_text().replace("4.0", "3.0"))
+    with pytest.raises(UserError, match=r"changed after variance.csv.json was written"):
+        make_variance(CONFIG, tmp_path)
