@@ -40,6 +40,7 @@ class Machine:
 
     @classmethod
     def of(cls, config: Config, rate: float | None) -> "Machine":
+        """The machine of an experiment; ``rate`` in TFLOP/s, None for the device's usual one."""
         gpu = config.device == "cuda" or (config.device == "auto" and config.gpu > 0)
         default = GPU_RATE[config.precision] if gpu else CPU_RATE * config.threads
         element = HALF if gpu and config.precision == "bf16" else FLOAT
@@ -47,6 +48,7 @@ class Machine:
 
     @property
     def startup(self) -> float:
+        """Seconds from the command to the first step."""
         return STARTUP_SECONDS["cuda" if self.gpu else "cpu"]
 
     def host(self, device_bytes: float, weights: float) -> float:

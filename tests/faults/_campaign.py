@@ -13,6 +13,7 @@ import random
 import resource
 import select
 import signal
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -22,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from starprompt.errors import UserError
+from tests.helpers.paths import REPOSITORY
 
 REFUSED, HARMLESS, WRONG, BROKEN = "refused in a sentence", "harmless", "silent wrong", "broken"
 OUTCOMES = (REFUSED, HARMLESS, WRONG, BROKEN)
@@ -177,19 +179,22 @@ def _judged(trial: Trial, folder: Path) -> tuple[str, str]:
     return HARMLESS, ""
 
 
-def check_quickly(
-    name: str,
-    make: Callable[[int, int], Trial],
-    count: int,
-    seconds: int = SECONDS,
-    refuses: bool = True,
-) -> None:
-    """The quick form of a campaign: fail with its table where a trial was wrong or broke."""
-    table = run_trials(name, lambda number: make(1, number), range(count), seconds)
-    assert table.tried == count
+def check_quickly(campaign: str, count: int, refuses: bool = True) -> None:
+    """The quick form of a campaign: fail with its table where a trial was wrong or broke.
+
+    It runs in a process of its own: trials are forks with a limit of memory, and a process that ran
+    other tests before has used much of that, and has threads that a fork does not have.
+    """
+    command = [sys.executable, "-m", f"tests.faults.{campaign}", "--count", str(count)]
+    done = subprocess.run(
+        [*command, "--seed", "1"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"\n{done.stdout}\n{done.stderr[-3000:]}"
+    (total,) = [line.split() for line in done.stdout.splitlines() if line.startswith("all ")]
+    tried, refused, _, wrong, broken = map(int, total[1:])
+    assert (tried, wrong, broken) == (count, 0, 0)
     if refuses:
-        assert table.total(REFUSED) > 0, "faults are such that some are refused"
-    assert table.total(WRONG) + table.total(BROKEN) == 0, f"\n{table}"
+        assert refused > 0, "faults are such that some are refused"
 
 
 def main(

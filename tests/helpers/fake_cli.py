@@ -11,8 +11,10 @@ from itertools import chain, pairwise
 from pathlib import Path
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from starprompt.config.experiment import Run, embedding_path, load_config
+from paper_figures.stamps import metadata
+from starprompt.config.experiment import Config, Run, embedding_path, load_config
 from starprompt.data.registry import data_root
 from starprompt.files import atomic_path, write_text
 from starprompt.grid import ablation_jobs as ablation_grid
@@ -20,8 +22,9 @@ from starprompt.grid.jobs import Grid
 from starprompt.record.record import read_record
 from starprompt.record.run_files import RUN_FILES
 from starprompt.reporting.paper import make_tables
-from starprompt.reporting.plan import make_plan
+from starprompt.reporting.plan import finished_runs, make_plan
 from starprompt.reporting.report import make_report
+from starprompt.reporting.reproduce import with_provenance
 from tests.helpers import fake_results
 
 
@@ -52,9 +55,7 @@ def main(arguments: list[str]) -> None:
         case "tables":
             make_tables(Path(options["config"]))
         case "figures":
-            for path in chain.from_iterable(Grid(config).figures().values()):
-                with atomic_path(Path(path)) as part:
-                    Image.new("L", (1, 1), 255).save(part, format=Path(path).suffix[1:])
+            with_provenance("figures", config, finished_runs(config), lambda: dots(config))
         case "compare":
             for path in Grid(config).comparison():
                 write_text(Path(path), "made up")
@@ -71,6 +72,18 @@ def main(arguments: list[str]) -> None:
             write_text(Path(ablation_grid.findings(grid)), "made up")
         case other:
             sys.exit(f"no such command: {other}")
+
+
+def dots(config: Config) -> list[Path]:
+    """Every figure of an experiment as a white dot, which says what it was made from."""
+    paths = [Path(path) for path in chain.from_iterable(Grid(config).figures().values())]
+    for path in paths:
+        about = PngInfo()
+        for name, value in metadata("png").items():
+            about.add_text(name, value)
+        with atomic_path(path) as part:
+            Image.new("L", (1, 1), 255).save(part, format=path.suffix[1:], pnginfo=about)
+    return paths
 
 
 def run(cell: Run, config_path: str) -> None:

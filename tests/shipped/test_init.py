@@ -25,6 +25,6 @@ def test_a_second_call_changes_nothing(tmp_path: Path) -> None:
 
 def test_what_differs_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "Snakefile").write_text("mine", encoding="utf-8")
-    with pytest.raises(UserError, match=r"Snakefile is there already and differs"):
+    with pytest.raises(UserError, match=r"Snakefile already exists with other contents"):
         init_folder(tmp_path)
     assert [path.name for path in tmp_path.rglob("*")] == ["Snakefile"]
