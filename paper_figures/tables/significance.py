@@ -123,7 +123,7 @@ def _sentence(ours: str, theirs: str, row: object) -> str:
     if p >= ALPHA and float(size):
         want = needed(row.needed)  # type: ignore[attr-defined]
         if want != NOTHING:
-            text += f"; a difference of this size would take about {want} pairs to show"
+            text += f"; a paired t test would take about {want} pairs to show this difference"
     return f"{text}."
 
 

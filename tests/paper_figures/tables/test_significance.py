@@ -38,8 +38,8 @@ def test_three_seeds_can_show_no_p_below_a_quarter_and_the_sentence_says_so() ->
     assert said == (
         "Method m0 ends 2.50 points above Method m1 (95% interval −1.00 to +6.00, 3 pairs; "
         "Wilcoxon p = 0.25 after Holm); 3 pairs can't give an uncorrected p below 0.25, and the "
-        "interval holds zero: it may be chance; a difference of this size would take "
-        "about 5 pairs to show."
+        "interval holds zero: it may be chance; a paired t test would take "
+        "about 5 pairs to show this difference."
     )
 
 
