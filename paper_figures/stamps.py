@@ -109,7 +109,8 @@ def write_side_files(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         if path.suffix == ".csv" and (stamp := _current.get()) is not None:
             written.append(side_file(path))
-            write_json(written[-1], sealed({**asdict(stamp), "sha256": sha256_file(path)}))
+            about = {"sha256": sha256_file(path), "file": _place(path)}
+            write_json(written[-1], sealed({**asdict(stamp), **about}))
     return written
 
 
@@ -174,16 +175,25 @@ def _found(path: Path) -> Any:
 
 
 def unchanged(path: Path) -> Path:
-    """``path``, a CSV, if it has the digest that stands beside it; an earlier version wrote none.
+    """``path``, a CSV, if it has the digest that stands beside it and stands where it was written:
+    in a folder of that name, under that name. An earlier version wrote no digest, or no place.
 
-    Raises ValueError where the two differ or the digest cannot be read, OSError for no file.
+    Raises ValueError where they differ or the digest cannot be read, OSError for no file.
     """
-    _beside(path)
+    _beside(path, here=True)
     return path
 
 
-def _beside(path: Path) -> dict[str, Any] | None:
-    """What stands beside a CSV, without its digest; None where nothing does."""
+def _place(path: Path) -> str:
+    """A file's name behind its folder's, which is a data set's in an analysis."""
+    return f"{path.parent.name}/{path.name}"
+
+
+def _beside(path: Path, here: bool = False) -> dict[str, Any] | None:
+    """What stands beside a CSV, without its digest and place; None where nothing does.
+
+    here  refuse a file that was written elsewhere, too
+    """
     side = side_file(path)
     if not side.exists():
         return None
@@ -193,6 +203,9 @@ def _beside(path: Path) -> dict[str, Any] | None:
         raise ValueError(f"{side.name} is damaged: {reason(error)}") from error
     if value.pop("sha256", None) != sha256_file(path):
         raise ValueError(f"it was changed after {side.name} was written")
+    written = value.pop("file", _place(path))
+    if here and written != _place(path):
+        raise ValueError(f"it was written as {written}, and is not this file")
     return value
 
 

@@ -8,7 +8,15 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from paper_figures.stamps import Stamp, read_stamp, stamped, stamping, write_side_files
+from paper_figures.stamps import (
+    Stamp,
+    read_stamp,
+    side_file,
+    stamped,
+    stamping,
+    unchanged,
+    write_side_files,
+)
 from paper_figures.style import save
 from paper_figures.tables.forms import write_table
 from paper_figures.tables.table import Table
@@ -126,3 +134,24 @@ def test_what_is_not_there_or_of_another_kind_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="carry no stamp"):
         read_stamp(tmp_path / "a.txt")
     assert sealed({})
+
+
+def test_two_data_sets_tables_in_each_others_place_are_refused(tmp_path: Path) -> None:
+    """Each with what stands beside it, so that the digests are right."""
+    stamp = Stamp("analyse", "demo", "c" * 64, "a" * 64, 3, "unknown", "0.1.0")
+    paths = [tmp_path / name / "runs.csv" for name in ("digits", "faces")]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text(f"method,accuracy\n{path.parent.name},1.0\n")
+    with stamping(stamp):
+        write_side_files(paths)
+    assert [unchanged(path) for path in paths] == paths
+    for change in (lambda path: path, side_file):
+        first, second = map(change, paths)
+        kept = first.read_bytes()
+        first.write_bytes(second.read_bytes())
+        second.write_bytes(kept)
+    for path in paths:
+        with pytest.raises(ValueError, match=r"was written as .*, and is not this file"):
+            unchanged(path)
+        assert read_stamp(path) == stamp, "where a copy was made from can still be asked"
