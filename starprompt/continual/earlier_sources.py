@@ -48,4 +48,5 @@ EARLIER_SOURCES: dict[str, tuple[str, ...]] = {
     "baselines.inflora": ("a08419d87f2eddf9d7dbc6295f3be6c2c146ab93abdd459c9b3e41c5d3240e6a",),
     "baselines.moe_adapters": ("c8970ff3a407e3b2de7dbb28c8b228ef7fb20631eb901681b00a5f738a570435",),
     "baselines.tuna": ("78c872d8b4e175e2e121452458f0e60d5b757b7aaca88ca57b4f7484f05cd42d",),
+    "baselines.coda_prompt": ("a4aa146376531f041088b0c08fb9207dae18a72cb190963fdcbc66d5893537b1",),
 }
