@@ -7,6 +7,7 @@ kept is whole, because every file is written beside its place and renamed.
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,8 +61,28 @@ def listening(where: str) -> Iterator[Termination]:
     ``where`` names the run in the message. Raises :class:`TerminatedError` in the block.
     """
     termination = Termination(where)
-    with handling(termination._signalled, signal.SIGTERM, signal.SIGINT):
+    with _without_notes_of_lost(), handling(termination._signalled, signal.SIGTERM, signal.SIGINT):
         yield termination
+
+
+@contextmanager
+def _without_notes_of_lost() -> Iterator[None]:
+    """In the block, Python says nothing of a :class:`TerminatedError` that it can't raise.
+
+    That is one that a signal raises while an object is finalised. Python would print its traceback
+    and go on; the note in :attr:`Termination.asked` stays, and ends the run at the next step.
+    """
+    usual = sys.unraisablehook
+
+    def hook(lost: Any) -> None:
+        if not isinstance(lost.exc_value, TerminatedError):
+            usual(lost)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = usual
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -84,3 +85,23 @@ def test_what_the_caller_ignores_stays_ignored() -> None:
         assert not termination.asked
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_while_an_object_is_finalised_is_kept_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Finalised:
+        def __init__(self, act: Callable[[], object]) -> None:
+            self.act = act
+
+        def __del__(self) -> None:
+            self.act()
+
+    said: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda lost: said.append(lost.exc_type))
+    with listening("a run") as termination:
+        Finalised(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        assert termination.asked == signal.SIGTERM
+        Finalised(lambda: 1 / 0)
+    Finalised(lambda: 1 / 0)
+    assert said == [ZeroDivisionError, ZeroDivisionError]
