@@ -3,8 +3,9 @@
 import getpass
 import shutil
 import subprocess
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -20,6 +21,8 @@ from starprompt.machine.termination import ENDED_BY
 from starprompt.record.record import read_record
 from starprompt.record.run_files import PROGRESS, RECORD, has_all_files
 
+#: seconds that a job of several seeds may hold no run's lock: the end of one run, the next's start
+BETWEEN_SEEDS = 60
 State = Literal["finished", "running", "waiting", "started", "failed"]
 STATES: tuple[State, ...] = get_args(State)
 #: where SLURM's own logs are: as the profile says, and where the plugin puts them by itself
@@ -217,9 +220,18 @@ def _status(grid: Grid, run: Run, queue: Mapping[str, list[Queued]]) -> RunStatu
     if _was_stopped(last_lines):  # no failure
         said = f"last said: {last_lines[-1].strip()}"
         return status("started" if attempts else "waiting", said)
+    begun = any((grid.config.run_folder(other) / RECORD).is_file() for other in others)
+    if begun and not attempts and not _shows_failure(last_lines) and _written_lately(logs):
+        return status("waiting", "its job is between two seeds")
     if _shows_failure(last_lines) or not attempts:
         return status("failed", "" if _shows_failure(last_lines) else "ended", last_lines)
     return status("started", f"last said: {last_lines[-1].strip()}")
+
+
+def _written_lately(logs: Iterable[Path]) -> bool:
+    """Whether a log was written within :data:`BETWEEN_SEEDS`."""
+    now = time.time()
+    return any(now - path.stat().st_mtime < BETWEEN_SEEDS for path in logs)
 
 
 def _tasks(grid: Grid, run: Run) -> int:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -193,3 +194,9 @@ def test_a_run_whose_job_trains_another_seed_waits(place: Path) -> None:
         assert of(seed=1993).state == "running"
         assert of(seed=1996).state == "waiting"
         assert of(seed=1996).about == "its job trains another seed now"
+    (running / "record.json").write_text("{}")
+    assert of(seed=1996).about == "its job is between two seeds"
+    assert of(seed=1996).state == "waiting"
+    an_hour_ago = time.time() - 3600
+    os.utime(path.with_name("seed1993-1996.log"), (an_hour_ago, an_hour_ago))
+    assert of(seed=1996).state == "failed"
