@@ -164,6 +164,11 @@ def panels(count: int, columns: int, panel_height: float) -> tuple[Figure, list[
     return figure, axes[:count]
 
 
+def shortened(name: str, limit: int = 18) -> str:
+    """A name of at most ``limit`` characters for a label, with an ellipsis where it is cut."""
+    return name if len(name) <= limit else name[: limit - 1].rstrip() + "…"
+
+
 def sentence(text: str) -> Figure:
     """A figure that only says why there is nothing to draw."""
     figure = Figure(figsize=(COLUMN, 1.0))

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from paper_figures.collect import Results
-from paper_figures.style import panels, sentence
+from paper_figures.style import panels, sentence, shortened
 from starprompt.analysis.feature_map import feature_map
 from starprompt.analysis.results import RunFiles
 from starprompt.record.record import RunRecord
@@ -108,14 +108,10 @@ def _draw(axis: Axes, one: _Map) -> None:
             )  # fmt: skip
         real = own[own["generated"] == 0]
         axis.annotate(
-            _short(one.names[int(label)]), (real["x"].median(), real["y"].quantile(0.8)),
+            shortened(one.names[int(label)]), (real["x"].median(), real["y"].quantile(0.8)),
             xytext=(0, 4), textcoords="offset points", ha="center", va="bottom", fontsize=6.5,
             bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "alpha": 0.7, "linewidth": 0},
         )  # fmt: skip
     axis.margins(0.12)
     axis.set(xticks=[], yticks=[], title=one.title)
     axis.spines[:].set(visible=True, color="0.8")
-
-
-def _short(name: str, limit: int = 18) -> str:
-    return name if len(name) <= limit else name[: limit - 1].rstrip() + "…"

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from paper_figures.analyses import KEY_KINDS, Analyses
-from paper_figures.style import HEATMAP, MAX_NAMED, WIDTH, percent_scale
+from paper_figures.style import HEATMAP, MAX_NAMED, WIDTH, percent_scale, shortened
 
 #: panels in a row, and up to how many tasks a cell bears its number
 _ACROSS, _ANNOTATED = 5, 6
@@ -163,16 +163,12 @@ def _class_map(axis: Axes, own: pd.DataFrame, named: bool) -> None:
         fmt=".0f",
         annot_kws={"fontsize": 5},
         cbar=False,
-        yticklabels=[_short(names[c]) for c in table.index] if few and named else False,
+        yticklabels=[shortened(names[c]) for c in table.index] if few and named else False,
         ax=axis,
     )
     axis.tick_params(length=0, labelsize=6)
     axis.set(xlabel="Right class at the end [%]", ylabel="")
     axis.tick_params(axis="x", rotation=0)
-
-
-def _short(name: str, limit: int = 18) -> str:
-    return name if len(name) <= limit else name[: limit - 1].rstrip() + "…"
 
 
 def _ticks(n_tasks: int) -> range:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from paper_figures.collect import Results
 from paper_figures.figures.heat_maps import Map, heat_maps
 from paper_figures.plan import MethodRow
-from paper_figures.style import MAX_NAMED, sentence
+from paper_figures.style import MAX_NAMED, sentence, shortened
 from starprompt.analysis.prompt_choices import (
     effective_prompts,
     read_choices,
@@ -75,7 +75,7 @@ def class_selection(results: Results, dataset: str) -> Figure:
     if not maps:
         return nothing_selected()
     stream = _any_stream(results, dataset)
-    names = [_short(stream.class_names[label]) for label in stream.class_order]
+    names = [shortened(stream.class_names[label], 24) for label in stream.class_order]
     return heat_maps(
         maps,
         names if len(names) <= MAX_NAMED else None,
@@ -146,7 +146,3 @@ def _any_stream(results: Results, dataset: str) -> StreamRecord:
     if stream is None:
         raise ValueError(f"no run on {dataset} has finished")
     return stream
-
-
-def _short(name: str, limit: int = 24) -> str:
-    return name if len(name) <= limit else name[: limit - 1].rstrip() + "…"

@@ -80,7 +80,7 @@ def forecast(
     Raises :class:`UserError` as :func:`starprompt.budget.model.expected`.
     """
     specs = [load_method(name) for name in with_keys(methods or config.methods)]
-    searched = searched_methods(config)
+    searched = {} if methods else searched_methods(config)
     lines = []
     chosen = list(datasets or config.datasets)
     for dataset in chosen:
@@ -91,7 +91,6 @@ def forecast(
         lines += [
             Line(expected(config, dataset, load_method(method), rate), runs)
             for method in searched.get(dataset, ())
-            if not methods
         ]
     return Forecast(
         config,
@@ -104,10 +103,8 @@ def forecast(
 def searched_methods(config: Config) -> dict[str, list[str]]:
     """By data set, the variants METHOD-searched of which ``config`` has runs."""
     found: dict[str, list[str]] = {}
-    for run in config.searched_runs():
-        names = found.setdefault(run.dataset, [])
-        if run.method not in names:
-            names.append(run.method)
+    for dataset, method in dict.fromkeys(run[:2] for run in config.searched_runs()):
+        found.setdefault(dataset, []).append(method)
     return found
 
 

@@ -2,36 +2,21 @@
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from paper_figures.stamps import read_stamp
-from starprompt.config.experiment import Config, Run
+from starprompt.config.experiment import Run
 from starprompt.config.spread import repeated_folder
 from starprompt.reporting.noise import stamp_noise
 from starprompt.reporting.reproduce import reproduce
+from tests.helpers.noise_tables import CONFIG, noise, write_experiment
 from tests.helpers.whole_runs import write_whole_run
-
-CONFIG = Config(
-    name="small", title="Small", datasets=["digits"], methods=["finetune", "ncm"], seeds=[1993]
-)
-FILE = Path("config/small.yaml")
 
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("results/small").mkdir(parents=True)
-    FILE.parent.mkdir()
-    FILE.write_text(CONFIG.model_dump_json())
-
-
-def noise(*rows: tuple[str, int]) -> None:
-    """A table of noise with these methods and perturbations."""
-    columns = ["dataset", "method", "seed", "perturbation", "accuracy"]
-    table = pd.DataFrame([("digits", m, 1993, n, 50.0) for m, n in rows], columns=columns)
-    table.to_csv("results/small/noise-runs.csv", index=False)
-    table.to_csv("results/small/noise.csv", index=False)
+    write_experiment()
 
 
 def test_a_table_of_noise_names_its_records_perturbed_ones_too() -> None:

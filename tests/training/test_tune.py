@@ -54,6 +54,13 @@ def pretend(monkeypatch: pytest.MonkeyPatch, calls: list[dict[str, Any]]) -> Non
     monkeypatch.setattr(experiment, "run", run)
 
 
+def let_trials_raise(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def run(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(experiment, "run", run)
+
+
 def test_it_finds_the_better_values_and_keeps_every_trial(
     config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -216,10 +223,7 @@ def test_what_cannot_be_searched_is_refused(
 def test_a_search_without_a_success_says_why(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def diverges(*_: Any, **__: Any) -> None:
-        raise DivergedError("it diverged")
-
-    monkeypatch.setattr(experiment, "run", diverges)
+    let_trials_raise(monkeypatch, DivergedError("it diverged"))
     with pytest.raises(UserError, match="No trial of lwf succeeded; the first: it diverged"):
         search.search(config, "lwf", "digits", budget=2)
 
@@ -227,10 +231,7 @@ def test_a_search_without_a_success_says_why(
 def test_a_mistake_in_a_trial_ends_the_search_without_a_traceback_on_the_screen(
     config: Config, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def unprepared(*_: Any, **__: Any) -> None:
-        raise UserError("the data set is not prepared")
-
-    monkeypatch.setattr(experiment, "run", unprepared)
+    let_trials_raise(monkeypatch, UserError("the data set is not prepared"))
     with pytest.raises(UserError, match="the data set is not prepared"):
         search.search(config, "lwf", "digits", budget=2)
     assert capfd.readouterr() == ("", "")

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from paper_figures.analyses import KEY_KINDS, Analyses
-from paper_figures.figures.keys import _shares, _short, _ticks, confusion_by_task, kinds_of_keys
+from paper_figures.figures.keys import _shares, _ticks, confusion_by_task, kinds_of_keys
+from paper_figures.style import shortened
 
 
 def test_shares_are_means_over_seeds_with_true_tasks_as_rows() -> None:
@@ -50,7 +51,7 @@ def test_columns_are_kinds_of_keys_and_rows_what_happens_to_them(analyses: Analy
 
 
 def test_long_names_are_cut_and_ticks_are_ten_at_most() -> None:
-    assert _short("a name") == "a name"
-    assert _short("x" * 30) == "x" * 17 + "…"
+    assert shortened("a name") == "a name"
+    assert shortened("x" * 30) == "x" * 17 + "…"
     assert list(_ticks(5)) == [1, 2, 3, 4, 5]
     assert len(_ticks(95)) <= 10
