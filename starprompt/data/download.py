@@ -233,7 +233,8 @@ def _refuse_outside(fetch: Hub, folder: Path, name: str) -> None:
 
 
 def _patiently(transfer: Callable[[], str]) -> str:
-    """Try again after a server's own error, which huggingface_hub does for questions alone."""
+    """Try again after a server's own error, which huggingface_hub does for questions alone, and
+    after a broken connection, which versions before 1.0 report as an error of requests."""
     from huggingface_hub.errors import HfHubHTTPError
 
     for attempt in range(RETRIES):
@@ -242,8 +243,13 @@ def _patiently(transfer: Callable[[], str]) -> str:
         except HfHubHTTPError as error:
             if error.response.status_code < 500:
                 raise
-            log.info("%s; trying again", _one_line(error))
-            time.sleep(2**attempt)
+            seen: Exception = error
+        except OSError as error:
+            if error.errno is not None:  # of a disk, not of a connection
+                raise
+            seen = error
+        log.info("%s; trying again", _one_line(seen))
+        time.sleep(2**attempt)
     return transfer()
 
 
