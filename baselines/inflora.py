@@ -23,9 +23,10 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from starprompt.backbones.blocks import Injection
 from starprompt.backbones.classifier import load_module_state, module_state
 from starprompt.backbones.lora import low_rank_at, merge_low_rank
-from starprompt.backbones.prompted_vit import Injection, PromptedViT
+from starprompt.backbones.prompted_vit import PromptedViT
 from starprompt.continual.learner import BaseHyperparameters, Learner
 from starprompt.continual.schedules import cosine_factor
 from starprompt.data.batch import Batch

@@ -108,8 +108,8 @@ class L2P(Learner):
         voters = self.hp.voters if self.hp.batch_vote else None
         similarity, chosen = pool.choose(query, self.hp.top_k, voters)
         prompts = pool.prompts[chosen].flatten(1, 2)
-        tokens = self.vit.tokens(images, prepended=prompts)
-        return tokens[:, : prompts.shape[1]].mean(dim=1), similarity, chosen
+        tokens = self.vit.tokens(images, prepended=prompts, leading=prompts.shape[1])
+        return tokens.mean(dim=1), similarity, chosen
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         features, similarity, _ = self.features(batch)

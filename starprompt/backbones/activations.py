@@ -12,9 +12,10 @@ What autograd keeps of a pre-norm block whose weights are frozen, until the back
 
 Inputs of frozen linear layers are not kept: their weights get no gradient. If they are trained,
 2 s N D + s N M come on top (the attended values are kept already), and once the image itself.
-Prefixes of P tokens, which are joined to keys and values, add 2 s (N + P) D. In the first prompted
-block nothing is kept of what comes before its injection. A test compares it with what
-autograd really keeps.
+After the last block only the class token is read: there N is 1 but for the first norm, the keys and
+the values. Prefixes of P tokens, which are joined to keys and values, add 2 s (N + P) D, in the
+last block 2 s P D. In the first prompted block nothing is kept of what comes before its injection.
+A test compares it with what autograd really keeps.
 """
 
 from dataclasses import dataclass
@@ -57,12 +58,14 @@ def vit_activations(
     hidden, heads, depth = block.mlp.fc1.out_features, block.attn.num_heads, len(vit.blocks)
     one = tokens * width
     attention = size * 4 * one + 4 * tokens * heads
-    norm = 4 * one + 8 * tokens
-    kept = depth * (attention + 2 * norm + size * tokens * hidden) + norm
+    norm, norm_of_one = 4 * one + 8 * tokens, 4 * width + 8
+    kept = (depth - 1) * (attention + 2 * norm + size * tokens * hidden)
+    kept += norm + size * (2 * one + 2 * width + hidden) + 4 * heads + 2 * norm_of_one
     if prefix_length:
-        kept += depth * 2 * size * (tokens + prefix_length) * width
+        kept += 2 * size * ((depth - 1) * tokens + depth * prefix_length) * width
     if trained:
-        kept += depth * size * (2 * one + tokens * hidden) + size * _pixels(vit)
+        kept += (depth - 1) * size * (2 * one + tokens * hidden) + size * _pixels(vit)
+        kept += size * (one + width + hidden)
     else:
         kept -= norm if prompted_before_attention else norm + attention
     weights = depth * (4 * width * width + 2 * width * hidden)

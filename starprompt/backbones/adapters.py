@@ -21,7 +21,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from starprompt.backbones.activations import Activations
-from starprompt.backbones.prompted_vit import BesideMLP, Injection, PromptedViT, Tokens
+from starprompt.backbones.blocks import BesideMLP, Injection, Tokens
+from starprompt.backbones.prompted_vit import PromptedViT
 
 Adaptation = Literal["none", "adapter", "ssf", "vpt-deep", "vpt-shallow"]
 
@@ -167,7 +168,8 @@ class AdaptedViT(nn.Module):
         tokens = self.prompts[:, None].expand(-1, len(images), -1, -1)
         if self.adaptation == "vpt-deep":
             return self.vit(images, [Tokens(own) for own in tokens])
-        return self.vit.tokens(images, prepended=tokens[0])[:, tokens.shape[2]]
+        before = tokens.shape[2]
+        return self.vit.tokens(images, prepended=tokens[0], leading=before + 1)[:, before]
 
     @torch.no_grad()
     def frozen(self, images: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from starprompt.backbones.prompted_vit import Injection, LowRank, PromptedViT
+from starprompt.backbones.blocks import Injection, LowRank
+from starprompt.backbones.prompted_vit import PromptedViT
 
 
 def low_rank_at(depth: int, layers: Sequence[int], down: Tensor, up: Tensor) -> list[Injection]:

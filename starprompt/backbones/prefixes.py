@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from starprompt.backbones.prompted_vit import Injection, Prefix
+from starprompt.backbones.blocks import Injection, Prefix
 from starprompt.errors import UserError
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from starprompt.backbones.adapters import Adapter
-from starprompt.backbones.prompted_vit import BesideAttention, Injection, LowRank, Prefix
+from starprompt.backbones.blocks import BesideAttention, Injection, LowRank, Prefix
 
 Kind = Literal["adapter", "lora", "prefix"]
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from starprompt.backbones import checkpoints, weights
 from starprompt.backbones.activations import Activations, vit_activations
+from starprompt.backbones.blocks import block_output
 from starprompt.backbones.compiled import FirstSize, compile_blocks
 from starprompt.backbones.names import parse_vit
 from starprompt.backbones.preprocess import ChannelStatistics
@@ -31,10 +32,22 @@ class TowerViT(VisionTransformer):
 
     def forward(self, x: Tensor, *args: Any, **options: Any) -> Tensor:
         """As timm's, float32 in and out."""
-        of_size = self.first_size(len(x)) if self.first_size else nullcontext()
-        with in_tower(self.precision, x.device), of_size:
-            out = super().forward(x, *args, **options)
+        if self.first_size is not None or args or options:
+            of_size = self.first_size(len(x)) if self.first_size else nullcontext()
+            with in_tower(self.precision, x.device), of_size:
+                out = super().forward(x, *args, **options)
+        else:
+            with in_tower(self.precision, x.device):
+                out = self.forward_head(self._class_token(x))
         return out.float() if out.dtype == torch.bfloat16 else out
+
+    def _class_token(self, images: Tensor) -> Tensor:
+        """(B, 1, D): what ``forward_features`` has first, and all that the head reads."""
+        x = self.norm_pre(self.patch_drop(self._pos_embed(self.patch_embed(images))))
+        *blocks, last = self.blocks
+        for block in blocks:
+            x = block(x)
+        return self.norm(block_output(last, x, leading=1))
 
     def activations(self) -> Activations:
         """What an image takes in it; frozen, it keeps nothing."""

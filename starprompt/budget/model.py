@@ -300,8 +300,9 @@ class _Run:
         for one in phase.vit:
             vit = self._used(self.vit, "vit", phase)
             tokens, times = int(evaluate(one.tokens, names)), evaluate(one.times, names)
-            operations["vit/forward"] += items * times * vit.operations(tokens)
-            operations["vit/backward"] += items * times * vit.backward(one.kind, tokens)
+            read = int(evaluate(one.read, names))
+            operations["vit/forward"] += items * times * vit.operations(tokens, read)
+            operations["vit/backward"] += items * times * vit.backward(one.kind, tokens, read)
             blocks = vit.body.depth * times * (1 if one.kind == "forward" else 3)
             kernels += KERNELS_A_BLOCK * blocks
         clip_passes, texts = evaluate(phase.clip, names), evaluate(phase.texts, names)
@@ -348,11 +349,13 @@ class _Run:
         kept, passing = 0.0, 0.0
         for one in phase.vit:
             vit = self._used(self.vit, "vit", phase)
-            tokens = vit.body.tokens + int(evaluate(one.tokens, names))
+            tokens, read = int(evaluate(one.tokens, names)), int(evaluate(one.read, names))
             if one.kind != "forward":
-                each = vit.body.kept_bytes(one.kind == "trained", element, tokens)
+                each = vit.kept_bytes(one.kind == "trained", element, tokens, read)
                 kept += batch * evaluate(one.times, names) * each
-            passing = max(passing, batch * vit.body.passing_bytes(element, tokens))
+            passing = max(
+                passing, batch * vit.body.passing_bytes(element, vit.body.tokens + tokens)
+            )
         if self.clip is not None and evaluate(phase.clip, names):
             passing = max(passing, batch * self.clip.image_passing.passing_bytes(element))
             if phase.clip_gradient and self.clip.image_blocks is not None:

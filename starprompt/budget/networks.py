@@ -81,11 +81,13 @@ class ViT:
         embedding = (3 * self.patch**2 + 1) * width + (tokens + 1) * width
         return self.body.block_parameters + embedding + 2 * width
 
-    def operations(self, extra_tokens: int = 0) -> int:
-        """Forward, of one image."""
-        return self._patches + self.body.operations(self.body.tokens + extra_tokens)
+    def operations(self, extra_tokens: int = 0, read: int = 1) -> int:
+        """Forward, of one image, of which ``read`` tokens are read after the last block."""
+        tokens = self.body.tokens + extra_tokens
+        spared = self._spared(tokens, read, products=1, attention=4)
+        return self._patches + self.body.operations(tokens) - spared
 
-    def backward(self, kind: str, extra_tokens: int = 0) -> int:
+    def backward(self, kind: str, extra_tokens: int = 0, read: int = 1) -> int:
         """Of one image; ``kind`` as :class:`starprompt.config.cost_facts.VitPass` has it.
 
         Prompts inside the blocks need no gradient from the first block's query, key and value,
@@ -95,9 +97,29 @@ class ViT:
         if kind == "forward":
             return 0
         if kind == "trained":
-            return self.body.backward(True, tokens) + self._patches
-        spared = 0 if extra_tokens else 6 * tokens * self.body.width**2
+            spared = self._spared(tokens, read, products=2, attention=10)
+            return self.body.backward(True, tokens) + self._patches - spared
+        spared = self._spared(tokens, read, products=1, attention=10)
+        spared += 0 if extra_tokens else 6 * tokens * self.body.width**2
         return self.body.backward(False, tokens) - spared
+
+    def kept_bytes(self, trained: bool, element: int, extra_tokens: int = 0, read: int = 1) -> int:
+        """Bytes that a forward pass keeps of one image for the backward pass.
+
+        Of tokens that nothing reads, the last block keeps the input of its first norm, keys and
+        values, and for trained weights that of query, key and value.
+        """
+        tokens, body = self.body.tokens + extra_tokens, self.body
+        a_token = body.kept_bytes(trained, element, tokens) // (body.depth * tokens)
+        needed = body.width * (FLOAT + (3 if trained else 2) * element)
+        return body.kept_bytes(trained, element, tokens) - (tokens - read) * (a_token - needed)
+
+    def _spared(self, tokens: int, read: int, products: int, attention: int) -> int:
+        """Operations that the last block spares, as only ``read`` of its tokens are read after it:
+        for the others ten of twelve products of D x D, each so many times, and their rows of
+        attention, so many operations for each pair of tokens and each of D."""
+        width = self.body.width
+        return (tokens - read) * width * (20 * products * width + attention * tokens)
 
     @property
     def _patches(self) -> int:

@@ -131,6 +131,7 @@ class VitPass(_Part):
     kind: Literal["forward", "prompted", "trained"]
     times: Expression = 1
     tokens: Expression = Field(default=0, description="prepended to the image's")
+    read: Expression = Field(default=1, description="tokens that are read after the last block")
 
 
 class Phase(_Part):

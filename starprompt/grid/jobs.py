@@ -83,6 +83,8 @@ def _scalar(value: Any) -> Any:
 
 #: priorities among the jobs of one training rule, and the seconds of a run in their middle
 STEPS_OF_PRIORITY, MIDDLE = 10_000, 3600
+#: of data and features: the longest chain of jobs that wait for each other begins with them
+FIRST_OF_ALL = 3 * STEPS_OF_PRIORITY
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import ast
 import hashlib
 import platform
 import subprocess
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -11,6 +12,8 @@ from pathlib import Path
 
 #: distributions whose version the record names
 PACKAGES = ("starprompt", "torch", "torchvision", "timm", "open_clip_torch", "numpy")
+#: nodes that are statements, or hold some
+_BODIES = (ast.stmt, ast.ExceptHandler, ast.match_case)
 #: what a run stands on beside its learner
 RUNNER = "starprompt.continual.runner"
 #: folders of ours whose code decides a method's numbers
@@ -125,7 +128,8 @@ def _sources(module: str) -> dict[str, Path]:
         path = _source(name)
         if path is not None:
             files[name] = path
-            waiting += _imports(path, name)
+            package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+            waiting += _imports(path.read_bytes(), package)
     return files
 
 
@@ -143,11 +147,11 @@ def _source(name: str) -> Path | None:
     return None
 
 
-def _imports(path: Path, name: str) -> list[str]:
-    """Names that a source file imports; of ``from a import b`` both ``a`` and ``a.b``."""
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+@cache
+def _imports(source: bytes, package: str) -> tuple[str, ...]:
+    """Names that a source in ``package`` imports; of ``from a import b`` both ``a`` and ``a.b``."""
     found = []
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in _statements(ast.parse(source)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -155,4 +159,16 @@ def _imports(path: Path, name: str) -> list[str]:
             base = ".".join([*parents, node.module or ""]) if node.level else str(node.module)
             base = base.rstrip(".")
             found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    return found
+    return tuple(found)
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """All statements of a tree; expressions, which hold no import, are left alone."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for name in node._fields:
+            part = getattr(node, name, None)
+            if isinstance(part, list):
+                waiting += [one for one in part if isinstance(one, _BODIES)]

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from starprompt.backbones.prompted_vit import Injection, Prefix, Residual
+from starprompt.backbones.blocks import Injection, Prefix, Residual
 from starprompt.method.retrieval import (
     KeyFilters,
     Retrieved,

@@ -22,6 +22,7 @@ from starprompt.config.options import (
 from starprompt.config.thresholds import shown
 from starprompt.errors import UserError, unknown_name
 from starprompt.machine import numerics
+from starprompt.machine.allocator import keep_freed_memory
 from starprompt.machine.termination import ending_at_once
 from starprompt.machine.without_compiler import leave_the_compiler_out
 
@@ -188,6 +189,7 @@ def settle(experiment: Config, what: str) -> None:
     for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB"):
         os.environ[f"{library}_NUM_THREADS"] = str(experiment.threads)
     numerics.settle(experiment.numerics)
+    keep_freed_memory()
     if not experiment.compile:
         leave_the_compiler_out()
     with ending_at_once():

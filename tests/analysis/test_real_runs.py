@@ -10,7 +10,7 @@ import torch
 
 from starprompt.analysis.report import analyse
 from starprompt.analysis.results import RunFiles
-from starprompt.backbones.prompted_vit import Prefix, Residual
+from starprompt.backbones.blocks import Prefix, Residual
 from starprompt.config.thresholds import Thresholds
 from starprompt.continual.header import RunHeader, describe_stream
 from starprompt.continual.learner import Learner, Selection

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from starprompt.backbones.prompted_vit import Injection, Prefix, PromptedViT, Residual
+from starprompt.backbones.blocks import Injection, Prefix, Residual
+from starprompt.backbones.prompted_vit import PromptedViT
 from starprompt.backbones.vit import load_vit
 
 FORMS = ("value", "post_attention", "prefix")

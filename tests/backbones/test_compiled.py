@@ -9,8 +9,9 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch._dynamo.utils import counters
 
 from starprompt.backbones import compiled
+from starprompt.backbones.blocks import Injection, Prefix, Residual
 from starprompt.backbones.clip import FrozenClip
-from starprompt.backbones.prompted_vit import Injection, Prefix, PromptedViT, Residual
+from starprompt.backbones.prompted_vit import PromptedViT
 from starprompt.backbones.vit import load_vit
 
 

@@ -8,8 +8,9 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from starprompt.backbones.blocks import Residual
 from starprompt.backbones.fits import check_clip, check_vit
-from starprompt.backbones.prompted_vit import PromptedViT, Residual
+from starprompt.backbones.prompted_vit import PromptedViT
 from starprompt.backbones.vit import built_for, load_vit, vit_digest
 from starprompt.errors import UserError
 from tests.helpers.paths import REPOSITORY

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from starprompt.backbones.blocks import Prefix
 from starprompt.backbones.prefixes import prefixes_at, require_layers
-from starprompt.backbones.prompted_vit import Prefix
 from starprompt.errors import UserError
 
 

@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from starprompt.backbones.lora import low_rank_at
-from starprompt.backbones.prompted_vit import (
+from starprompt.backbones.blocks import (
     BesideAttention,
     BesideMLP,
     Injection,
     Prefix,
-    PromptedViT,
     Residual,
     Tokens,
 )
+from starprompt.backbones.lora import low_rank_at
+from starprompt.backbones.prompted_vit import PromptedViT
 from starprompt.backbones.vit import load_vit
 from tests.helpers.small_backbones import low_rank_update
 

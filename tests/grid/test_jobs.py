@@ -8,7 +8,7 @@ import pytest
 
 from starprompt.backbones import tiny
 from starprompt.config.experiment import load_config
-from starprompt.grid.jobs import STEPS_OF_PRIORITY, Grid, from_command_line
+from starprompt.grid.jobs import FIRST_OF_ALL, STEPS_OF_PRIORITY, Grid, from_command_line
 from tests.helpers.paths import GOLDEN, REPOSITORY
 
 BEFORE: dict[str, str] = json.loads((GOLDEN / "run-depends.json").read_text(encoding="utf-8"))
@@ -71,6 +71,7 @@ def test_of_the_jobs_that_could_start_the_longest_goes_first(grid: Grid) -> None
         max(of.values())
         < grid.run_priority(waiting, "digits", second)
         < grid.run_priority(keys, "digits", first)
+        < FIRST_OF_ALL
         for second in waiting.methods
         for first in keys.methods
     )

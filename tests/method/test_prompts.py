@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from starprompt.backbones.prompted_vit import Prefix, Residual
+from starprompt.backbones.blocks import Prefix, Residual
 from starprompt.method.prompts import PromptPool
 
 LAYERS, CLASSES, QUERY, DIM = 2, 4, 6, 8

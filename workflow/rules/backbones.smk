@@ -6,6 +6,7 @@ rule embed:
         manifest=rules.prepare.output.manifest,
     output:
         GRID.embedding_file("{dataset}"),
+    priority: FIRST_OF_ALL
     log:
         f"results/logs/{GRID.config.name}/embed/{{dataset}}.log",
     benchmark:

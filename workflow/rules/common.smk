@@ -12,7 +12,7 @@ from snakemake.utils import validate
 from starprompt.grid.finished_runs import remove_backups
 from starprompt.config.experiment import load_config
 from starprompt.errors import UserError
-from starprompt.grid.jobs import Grid, from_command_line, manifest_file
+from starprompt.grid.jobs import FIRST_OF_ALL, Grid, from_command_line, manifest_file
 from starprompt.shipped.find import shipped_root
 
 

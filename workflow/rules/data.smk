@@ -4,6 +4,7 @@
 rule prepare:
     output:
         manifest=str(manifest_file("{dataset}")),
+    priority: FIRST_OF_ALL
     log:
         "results/logs/prepare/{dataset}.log",
     benchmark:
