@@ -23,7 +23,6 @@ help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(STAMP) ## train the embedded demo through Snakemake and make its tables and figures
-	$(BIN)/starprompt check --config config/$(DEMO).yaml
 	$(BIN)/starprompt demo $(OPTIONS)
 
 baselines: $(STAMP) ## train every competitor on the demo and make the tables that compare them
