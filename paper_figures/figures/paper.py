@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from math import ceil
+from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -35,31 +35,27 @@ KINDS: dict[str, Callable[[Results, str], Figure]] = {
 def write_figures(results: Results, folder: Path, processes: int = 1) -> list[Path]:
     """Draw every kind for every data set, PDF and PNG each; return their paths.
 
-    processes  that share the figures
+    processes  that share the data sets
     """
     parts = [results.only(dataset.name) for dataset in results.plan.datasets]
+    processes = min(processes, len(parts))
     if processes < 2:
-        return [path for part in parts for path in _draw(part, folder, list(KINDS))]
-    # As many shares of a data set as keep all processes busy; every second kind, because those
-    # that take long stand together.
-    shares = ceil(processes / len(parts))
-    kinds = [list(KINDS)[first::shares] for first in range(shares)]
+        return [path for part in parts for path in _draw(part, folder)]
     # Not by fork: libraries have threads of their own by now.
     with ProcessPoolExecutor(
         processes, get_context("spawn"), initializer=adopt, initargs=(current(),)
     ) as pool:
-        jobs = [(part, folder, share) for part in parts for share in kinds]
-        return [path for paths in pool.map(_draw, *zip(*jobs, strict=True)) for path in paths]
+        return [path for paths in pool.map(_draw, parts, repeat(folder)) for path in paths]
 
 
-def _draw(results: Results, folder: Path, kinds: list[str]) -> list[Path]:
-    """These kinds for the one data set of these results."""
+def _draw(results: Results, folder: Path) -> list[Path]:
+    """Every kind for the one data set of these results."""
     (dataset,) = results.plan.datasets
     written = []
     with paper_style():
-        for kind in kinds:
+        for kind, draw in KINDS.items():
             figure = (
-                KINDS[kind](results, dataset.name)
+                draw(results, dataset.name)
                 if results.stream(dataset.name)
                 else sentence("No run on this data set has finished.")
             )

@@ -50,7 +50,7 @@ rule figures:
     params:
         config=str(GRID.config_file),
         depends=GRID.paper_depends(),
-    threads: 2
+    threads: min(2, len(GRID.config.datasets))
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
