@@ -8,12 +8,14 @@ from typing import Any
 
 import open_clip
 import torch
+from open_clip.modified_resnet import ModifiedResNet
 from open_clip.transformer import text_global_pool
 from torch import Tensor, nn
 
 from starprompt.backbones import checkpoints, weights
 from starprompt.backbones.activations import Activations, clip_activations
 from starprompt.backbones.compiled import FirstSize, compile_blocks
+from starprompt.backbones.folded import prepare_resnet
 from starprompt.backbones.names import parse_clip
 from starprompt.backbones.preprocess import CLIP_STATISTICS, ChannelStatistics, fit_view
 from starprompt.errors import UserError
@@ -98,6 +100,10 @@ class FrozenClip(nn.Module):
         self._weights_file = weights_file
         self._digest: str | None = None
         self.eval()
+        if isinstance(self.model.visual, ModifiedResNet):
+            if weights_file is None:
+                self._digest = weights.state_digest(self.model)  # of the weights as they came
+            prepare_resnet(self.model.visual)
 
     def train(self, mode: bool = True) -> "FrozenClip":
         """Stay in evaluation mode, also when a parent module is set to training."""
