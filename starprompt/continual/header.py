@@ -46,7 +46,10 @@ class RunHeader:
 
     def is_of_earlier_source(self, record: RunRecord, device: torch.device) -> bool:
         """Whether ``record`` is of this very run, finished by an earlier source that is known to
-        give the same bytes (``EARLIER_SOURCES``) under the same libraries."""
+        compute the same (``EARLIER_SOURCES``) under the same libraries. A portable run is not: its
+        bytes are promised."""
+        if self.settings.get("numerics") == "portable":
+            return False
         found = versions() | {"starprompt": record.versions.get("starprompt", "")}
         return any(
             self._fingerprint(device.type, source, found) == record.fingerprint

@@ -5,13 +5,16 @@
 """
 
 import logging
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from starprompt.continual import header as header_module
+from starprompt.continual.earlier_sources import EARLIER_SOURCES
 from tests.helpers.continual_toy import (
     ToyHyperparameters,
     ToyLearner,
@@ -64,3 +67,18 @@ def test_an_interrupted_run_of_other_code_begins_anew_with_a_sentence(
         record = run_toy(tmp_path, fingerprint="after")
     assert record.attempts == 1
     assert "written by other code or with other settings: the run starts again" in caplog.text
+
+
+def test_a_portable_run_of_an_earlier_source_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch, libraries: dict[str, str]
+) -> None:
+    """Its bytes are promised, and sources that round otherwise count as earlier ones too."""
+    native, record = header_now("starprompt"), record_of("starprompt")
+    portable = replace(native, settings=native.settings | {"numerics": "portable"})
+    sources = EARLIER_SOURCES["starprompt.method.starprompt"]
+    found = header_module.versions()
+    of_earlier = [portable._fingerprint("cpu", source, found) for source in sources]
+    for fingerprint in of_earlier:
+        there = SimpleNamespace(versions=record.versions, fingerprint=fingerprint)
+        assert not portable.is_of_earlier_source(there, CPU)
+    assert native.is_of_earlier_source(record, CPU)
