@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from starprompt.backbones.clip import FrozenClip
+from starprompt.backbones.tiny.models import load_tiny_clip
 from starprompt.backbones.vit import load_vit, vit_normalisation
 from starprompt.continual.learner import Setting
 from starprompt.data.batch import Normalisation, StreamInfo
@@ -32,6 +33,8 @@ class Reference(nn.Module):
     def __init__(self, clip: FrozenClip, vit: Any, classes: int, contexts: Tensor) -> None:
         super().__init__()
         self.clip, self.vit, self.contexts = clip, vit.requires_grad_(False), contexts
+        # Its images go through the tiny CLIP as it was trained, with batch norms of their own.
+        self.encoder = load_tiny_clip() if clip.name == "tiny" else clip.model
         depth, device = len(vit.blocks), contexts.device
         self.prompts = nn.ParameterList(
             nn.init.orthogonal_(torch.empty(classes, 3, vit.embed_dim))[:, 0].to(device)
@@ -60,7 +63,7 @@ class Reference(nn.Module):
 
     @torch.no_grad()
     def query(self, images: Tensor) -> Tensor:
-        return self.clip.model.encode_image(self.clip.normalise(images))
+        return self.encoder.encode_image(self.clip.normalise(images))
 
     def retrieved(self, layer: int, query: Tensor, keys: Tensor) -> Tensor:
         """(B, D): similarities times mask times prompts, past ones without gradient."""

@@ -226,8 +226,7 @@ def main() -> None:
     )
     for task in stream.tasks[:TASK]:  # the past, without its training
         learner.begin_task(task)
-        learner.pool.end_task()
-        learner._remember(task)
+        learner.end_task(task)
     ours = our_task(learner, stream)
     their_task = ReferenceTask(reference, stream, data)
     their_task.run(data)
