@@ -76,7 +76,8 @@ def test_the_first_tokens_alone_are_those_among_all(form: str, leading: int) -> 
         return [output, drawn, *torch.autograd.grad((output * towards).sum(), wanted)]
 
     for few, among_all in zip(results(leading), results(None), strict=True):
-        torch.testing.assert_close(few, among_all, rtol=1e-3, atol=1e-4)
+        largest = float(among_all.abs().max())
+        torch.testing.assert_close(few, among_all, rtol=1e-4, atol=1e-4 * max(largest, 1.0))
 
 
 @pytest.mark.parametrize("name", ["tiny", "vit_small_patch14_reg4_dinov2/random"])
