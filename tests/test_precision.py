@@ -122,11 +122,13 @@ def test_tf32_is_float32_where_there_is_no_tf32(name: str, stream: TaskStream) -
     assert all(torch.equal(states[0][n], states[1][n]) for n in states[0])
 
 
-def test_float32_is_timm_bit_by_bit() -> None:
+def test_float32_is_timm_and_tf32_on_a_cpu_the_same_bit_by_bit() -> None:
     images = torch.rand(3, 3, 64, 64)
     plain = load_tiny_vit()
-    for precision in ("float32", "tf32"):
-        assert torch.equal(load_vit("tiny", precision=precision)(images), plain(images))
+    exact = load_vit("tiny", precision="float32")(images)
+    # Its last block computes the class token alone, in another order of sums.
+    torch.testing.assert_close(exact, plain(images), rtol=1e-5, atol=1e-5)
+    assert torch.equal(load_vit("tiny", precision="tf32")(images), exact)
     rounded = load_vit("tiny", precision="bf16")
     assert not torch.equal(rounded(images), plain(images))
     assert torch.equal(copy.deepcopy(rounded)(images), rounded(images))
