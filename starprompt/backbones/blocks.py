@@ -88,6 +88,11 @@ class BesideAttention:
 Injection = Residual | Prefix | LowRank | Tokens | BesideMLP | BesideAttention | None
 
 
+def embedded(vit: Any, images: Tensor) -> Tensor:
+    """Tokens (B, N, D) that the first block of a timm ViT reads, of normalised images."""
+    return vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images))))
+
+
 def block_output(
     block: Any, x: Tensor, injection: Injection = None, leading: int | None = None
 ) -> Tensor:

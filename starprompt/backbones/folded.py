@@ -1,9 +1,7 @@
 """CLIP's ResNets, prepared once for many passes without gradients; what they compute stays.
 
-batch norms      a frozen one is a scale and a shift a channel, which the convolution before it
-                 takes over: W <- W gamma / sqrt(var + eps), b = beta - mean gamma / sqrt(...)
-attention pool   only the output of the mean token is read, so that only its query and its
-                 projection are computed
+A frozen batch norm is a scale and a shift a channel, which the convolution before it takes over:
+W <- W gamma / sqrt(var + eps), b = beta - mean gamma / sqrt(var + eps).
 """
 
 from typing import cast
@@ -25,13 +23,13 @@ def prepare_resnet(visual: ModifiedResNet) -> None:
             follower = name.replace("conv", "bn") if name.startswith("conv") else "1"
             norm = parts.get(follower)
             if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                setattr(module, name, _folded(convolution, norm))
+                _fold(norm, convolution)
                 setattr(module, follower, nn.Identity())
 
 
 @torch.no_grad()
-def _folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    """One convolution for both, from float64."""
+def _fold(norm: nn.BatchNorm2d, convolution: nn.Conv2d) -> None:
+    """Let the convolution do what both did, computed in float64."""
     variance, mean = cast(Tensor, norm.running_var), cast(Tensor, norm.running_mean)
     scale = norm.weight.double() / (variance.double() + norm.eps).sqrt()
     weight = convolution.weight
@@ -40,4 +38,3 @@ def _folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
     )
     shift = norm.bias.double() - mean.double() * scale
     convolution.bias = nn.Parameter(shift.to(weight.dtype), requires_grad=False)
-    return convolution

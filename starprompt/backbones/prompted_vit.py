@@ -14,7 +14,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from starprompt.backbones.activations import Activations, vit_activations
-from starprompt.backbones.blocks import Injection, attended, block_output
+from starprompt.backbones.blocks import Injection, attended, block_output, embedded
 from starprompt.backbones.compiled import FirstSize, compiled
 from starprompt.errors import UserError
 from starprompt.precision import in_tower
@@ -87,8 +87,7 @@ class PromptedViT(nn.Module):
             raise ValueError(f"{len(injections)} injections for {self.depth} blocks")
         of_size = self.first_size(len(images)) if self.first_size else nullcontext()
         with in_tower(self.precision, images.device), of_size:
-            x = self.vit.patch_embed(images)
-            x = self.vit.norm_pre(self.vit.patch_drop(self.vit._pos_embed(x)))
+            x = embedded(self.vit, images)
             if prepended is not None:
                 x = torch.cat([prepended, x], dim=1)
             last = self.depth - 1
@@ -103,8 +102,7 @@ class PromptedViT(nn.Module):
         self, images: Tensor, injections: Sequence[Injection] | None = None
     ) -> Iterator[Tensor]:
         """What each block's attention reads, layer by layer: (B, N, D) after its first norm."""
-        x = self.vit.patch_embed(images)
-        x = self.vit.norm_pre(self.vit.patch_drop(self.vit._pos_embed(x)))
+        x = embedded(self.vit, images)
         blocks: Any = self.vit.blocks
         for layer, block in enumerate(blocks):
             yield block.norm1(x)
@@ -120,8 +118,7 @@ class PromptedViT(nn.Module):
         without the layer's own injection, its input being the prompted one.
         """
         changes, outputs = [], []
-        x = self.vit.patch_embed(images)
-        x = self.vit.norm_pre(self.vit.patch_drop(self.vit._pos_embed(x)))
+        x = embedded(self.vit, images)
         blocks: Any = self.vit.blocks
         for block, injection in zip(blocks, injections, strict=True):
             without, prompted = attended(block, x, None), attended(block, x, injection)

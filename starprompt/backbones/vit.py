@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from starprompt.backbones import checkpoints, weights
 from starprompt.backbones.activations import Activations, vit_activations
-from starprompt.backbones.blocks import block_output
+from starprompt.backbones.blocks import block_output, embedded
 from starprompt.backbones.compiled import FirstSize, compile_blocks
 from starprompt.backbones.names import parse_vit
 from starprompt.backbones.preprocess import ChannelStatistics
@@ -32,18 +32,17 @@ class TowerViT(VisionTransformer):
 
     def forward(self, x: Tensor, *args: Any, **options: Any) -> Tensor:
         """As timm's, float32 in and out."""
-        if self.first_size is not None or args or options:
-            of_size = self.first_size(len(x)) if self.first_size else nullcontext()
-            with in_tower(self.precision, x.device), of_size:
+        of_size = self.first_size(len(x)) if self.first_size else nullcontext()
+        with in_tower(self.precision, x.device), of_size:
+            if self.first_size or args or options:
                 out = super().forward(x, *args, **options)
-        else:
-            with in_tower(self.precision, x.device):
+            else:
                 out = self.forward_head(self._class_token(x))
         return out.float() if out.dtype == torch.bfloat16 else out
 
     def _class_token(self, images: Tensor) -> Tensor:
         """(B, 1, D): what ``forward_features`` has first, and all that the head reads."""
-        x = self.norm_pre(self.patch_drop(self._pos_embed(self.patch_embed(images))))
+        x = embedded(self, images)
         *blocks, last = self.blocks
         for block in blocks:
             x = block(x)
