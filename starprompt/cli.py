@@ -4,9 +4,9 @@ The commands stand in their folders' `cli.py`; here they come together.
 """
 
 if __name__ == "__main__":  # before the imports, which take a second
-    from starprompt.machine.termination import end_at_once_from_here_on
+    from starprompt.machine import loading
 
-    end_at_once_from_here_on()
+    loading.begin()
 
 import logging
 import os
@@ -28,6 +28,7 @@ from starprompt.files import trouble
 from starprompt.finished.cli import evaluate_command, predict_command
 from starprompt.grid.cli import app as grid_app
 from starprompt.grid.records_cli import app as records_app
+from starprompt.machine import loading
 from starprompt.machine.termination import interruptible
 from starprompt.reporting.cli import app as reporting_app
 from starprompt.training.cli import app as training_app
@@ -178,6 +179,7 @@ def configure_logging() -> None:
 
 def main() -> None:
     """Entry point: a mistake of the user's ends in one sentence and exit status 2."""
+    loading.loaded()
     configure_logging()
     try:
         try:

@@ -6,9 +6,9 @@ hand. Here a lock that falls with its process says whether the marks' owner stil
 """
 
 if __name__ == "__main__":  # before the imports, which take a second
-    from starprompt.machine.termination import end_at_once_from_here_on
+    from starprompt.machine import loading
 
-    end_at_once_from_here_on()
+    loading.begin()
 
 import signal
 import sys
@@ -21,7 +21,8 @@ from filelock import FileLock, Timeout
 from starprompt.errors import UserError, unknown_name
 from starprompt.files import read_yaml, trouble
 from starprompt.grid.live import following
-from starprompt.machine.termination import ending_at_once, handling
+from starprompt.machine import loading
+from starprompt.machine.termination import handling
 from starprompt.shipped.find import experiment_file, find, shipped_root
 
 PROFILES = Path("profiles")
@@ -125,7 +126,7 @@ def _remove_marks() -> None:
 
 
 def _import_snakemake() -> Callable[[list[str]], object]:
-    with ending_at_once():
+    with loading.loading():
         from snakemake.cli import main
 
         return main
@@ -154,6 +155,7 @@ def _snakemake(arguments: list[str]) -> int:
 
 def main(arguments: list[str]) -> int:
     """Check the call and run it; a mistake ends in one sentence and exit status 2."""
+    loading.loaded()
     try:
         for line in check_profile(arguments):
             print(f"note: {line}", file=sys.stderr)  # noqa: T201

@@ -10,6 +10,7 @@ from starprompt.errors import UserError, unknown_name
 from starprompt.files import digest_of
 from starprompt.grid.ablation_jobs import analysed_methods, zero_shot_method
 from starprompt.grid.jobs import Grid
+from starprompt.machine.loading import loading
 from starprompt.reporting.plan import make_plan, missing_runs
 from starprompt.reporting.reproduce import with_provenance
 
@@ -26,9 +27,10 @@ def make_analysis(config_path: Path, dataset: str, results: Path = RESULTS) -> l
     ``missing-variants.csv`` names the others and says why. Raises :class:`UserError` when the full
     method has no run or a file is damaged.
     """
-    import pandas as pd
+    with loading():
+        import pandas as pd
 
-    from starprompt.analysis.report import analyse, write_tables
+        from starprompt.analysis.report import analyse, write_tables
 
     config = _with_ablations(config_path)
     if dataset not in config.datasets:
@@ -55,8 +57,9 @@ def make_ablations(config_path: Path, results: Path = RESULTS) -> list[Path]:
     All of it stands under ``results/<name>/ablations``. Raises :class:`UserError` when an analysis
     is missing or damaged.
     """
-    from paper_figures.figures.ablations import write_ablation_figures
-    from paper_figures.tables.ablations import write_ablation_tables
+    with loading():
+        from paper_figures.figures.ablations import write_ablation_figures
+        from paper_figures.tables.ablations import write_ablation_tables
 
     config = _with_ablations(config_path)
     analyses = open_analyses(config, results)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starprompt.config.experiment import FULL_METHOD, RESULTS, Config, load_config
+from starprompt.machine.loading import loading
 from starprompt.reporting.ablations import depends, reach
 from starprompt.reporting.plan import finished_runs
 from starprompt.reporting.reproduce import with_provenance
@@ -104,10 +105,11 @@ def reference_of(found: "Results") -> str:
 
 def _measure(found: "Results", folder: Path) -> list[Path]:
     """One folder of CSV files a data set; returns their paths."""
-    import pandas as pd
+    with loading():
+        import pandas as pd
 
-    from starprompt.analysis.comparison import compare_runs
-    from starprompt.analysis.report import write_tables
+        from starprompt.analysis.comparison import compare_runs
+        from starprompt.analysis.report import write_tables
 
     written = []
     for dataset in found.plan.datasets:

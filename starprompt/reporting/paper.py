@@ -6,6 +6,7 @@ The drawing libraries are imported only when something is drawn.
 from pathlib import Path
 
 from starprompt.config.experiment import RESULTS, load_config
+from starprompt.machine.loading import loading
 from starprompt.reporting.plan import finished_runs
 from starprompt.reporting.reproduce import with_provenance
 
@@ -16,7 +17,8 @@ def make_tables(config_path: Path, results: Path = RESULTS) -> list[Path]:
     Missing runs leave dashes with a footnote. Raises :class:`UserError` when no run has finished or
     a file is damaged.
     """
-    from paper_figures.tables.paper import write_tables
+    with loading():
+        from paper_figures.tables.paper import write_tables
 
     config = load_config(config_path)
     found = finished_runs(config)
@@ -32,7 +34,8 @@ def make_figures(config_path: Path, results: Path = RESULTS, processes: int = 1)
     Missing runs are left out. Raises :class:`UserError` when no run has finished or a file is
     damaged.
     """
-    from paper_figures.figures.paper import write_figures
+    with loading():
+        from paper_figures.figures.paper import write_figures
 
     config = load_config(config_path)
     found = finished_runs(config)

@@ -14,6 +14,7 @@ from starprompt.data.registry import load_dataset_spec
 from starprompt.grid.ablation_jobs import ZERO_SHOT
 from starprompt.grid.records import borrowed
 from starprompt.grid.status import RunStatus, experiment_status
+from starprompt.machine.loading import loading
 from starprompt.record.run_files import RECORD, RunKey, has_all_files, run_folder
 from starprompt.reporting.searches import search_notes
 
@@ -63,7 +64,8 @@ def finished_runs(config: Config) -> "Results":
 
     Raises :class:`UserError` when no run has finished or a record is damaged.
     """
-    from paper_figures.collect import collect
+    with loading():
+        from paper_figures.collect import collect
 
     plan = make_plan(config)
     if all(has_all_files(config.run_folder(run)) for run in config.runs()):

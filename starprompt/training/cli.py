@@ -23,7 +23,7 @@ from starprompt.config.thresholds import shown
 from starprompt.errors import UserError, unknown_name
 from starprompt.machine import numerics
 from starprompt.machine.allocator import keep_freed_memory
-from starprompt.machine.termination import ending_at_once
+from starprompt.machine.loading import loading
 from starprompt.machine.without_compiler import leave_the_compiler_out
 
 app = typer.Typer()
@@ -192,7 +192,7 @@ def settle(experiment: Config, what: str) -> None:
     keep_freed_memory()
     if not experiment.compile:
         leave_the_compiler_out()
-    with ending_at_once():
+    with loading():
         import starprompt.training.run  # noqa: F401
     from starprompt.machine.leases import lease
 

@@ -1,0 +1,41 @@
+"""Libraries are loaded with Python's garbage collector off, and what they made is left alone.
+
+torch and the libraries on it make half a million objects while they load. The collector looks
+through all of them several times meanwhile, and once more when the process ends, and frees next to
+nothing: together a third of what a process takes that only starts and ends.
+"""
+
+import atexit
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from starprompt.machine.termination import end_at_once_from_here_on, ending_at_once
+
+
+def begin() -> None:
+    """In the first lines of a program: what is imported until :func:`loaded` is being loaded.
+
+    A SIGINT ends the process at once (:func:`end_at_once_from_here_on`).
+    """
+    end_at_once_from_here_on()
+    gc.disable()
+    # At its end a process gives back all its memory by itself.
+    atexit.register(gc.freeze)
+
+
+def loaded() -> None:
+    """From here on garbage is collected, but among what is made later."""
+    gc.freeze()
+    gc.enable()
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Import libraries in the block; a SIGINT in it ends the process at once."""
+    gc.disable()
+    try:
+        with ending_at_once():
+            yield
+    finally:
+        loaded()
