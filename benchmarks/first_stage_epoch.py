@@ -28,29 +28,48 @@ BATCH, REPEATS = 128, 3
 
 
 class Reference:
-    """The first stage's step on images, as the released code takes it."""
+    """The first stage's steps, as the released code takes them."""
 
-    def __init__(self, clip: FrozenClip, names: list[str], past: int, device: torch.device) -> None:
-        self.clip, self.past = clip, past
+    def __init__(self, clip: FrozenClip, names: list[str], device: torch.device) -> None:
+        self.clip = clip
         ids = clip.tokenize([f"X {name}." for name in names])
         self.tokens = clip.model.token_embedding(ids).detach()  # all of the context's length
         self.eot = clip.prompt_tokens(names).eot
         self.contexts: list[Tensor] = [
             nn.Parameter(0.02 * torch.randn(1, clip.text_width, device=device)) for _ in names
         ]
-        self.optimiser = torch.optim.SGD(self.contexts, lr=0.002)
+
+    def begin_task(self, past: int, seen: int, lr: float = 0.002) -> None:
+        self.past, self.seen = past, seen
+        self.optimiser = torch.optim.SGD(self.contexts[past:seen], lr=lr)
+
+    def keys(self) -> Tensor:
+        """(C, d) unit keys of all classes seen; the current ones' contexts learn."""
+        own = [context.detach() for context in self.contexts[: self.past]]
+        contexts = torch.cat([*own, *self.contexts[self.past : self.seen]])
+        tokens = self.tokens[: self.seen]
+        prompts = torch.cat([tokens[:, :1], contexts[:, None], tokens[:, 2:]], dim=1)
+        return F.normalize(self.clip.encode_prompts(prompts, self.eot[: self.seen]), dim=-1)
+
+    def logits(self, features: Tensor) -> Tensor:
+        return self.clip.logit_scale * F.normalize(features, dim=-1) @ self.keys().T
 
     def step(self, images: Tensor, labels: Tensor) -> float:
         with torch.no_grad():
-            features = F.normalize(self.clip.encode_images(images), dim=-1)
-        contexts = torch.cat(self.contexts)
-        prompts = torch.cat([self.tokens[:, :1], contexts[:, None], self.tokens[:, 2:]], dim=1)
-        keys = F.normalize(self.clip.encode_prompts(prompts, self.eot), dim=-1)
-        logits = self.clip.logit_scale * features @ keys.T
+            features = self.clip.encode_images(images)
+        logits = self.logits(features)
         logits[:, : self.past] = -float("inf")
-        past = contexts[: self.past].detach()
+        past, current = self.contexts[: self.past], self.contexts[self.past : self.seen]
         loss = F.cross_entropy(logits, labels)
-        loss = loss + 30 * context_orthogonality(past, contexts[self.past :])
+        if past:
+            loss = loss + 30 * context_orthogonality(torch.cat(past).detach(), torch.cat(current))
+        return self._learn(loss)
+
+    def replay_step(self, features: Tensor, labels: Tensor) -> float:
+        """On drawn features of all classes seen."""
+        return self._learn(F.cross_entropy(self.logits(features), labels))
+
+    def _learn(self, loss: Tensor) -> float:
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
@@ -88,7 +107,8 @@ def main() -> None:
     learner = FirstStage(FirstStage.Hyperparameters(batch_size=BATCH), setting)
     empty: list[Task] = []
     learner.begin_task(Task(1, past, classes, empty, empty, "task"))  # type: ignore[arg-type]
-    reference = Reference(clip, names, past, device)
+    reference = Reference(clip, names, device)
+    reference.begin_task(past, classes)
 
     def ours() -> None:
         for rows in torch.arange(n_images, device=device).split(BATCH):

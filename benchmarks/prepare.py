@@ -43,7 +43,8 @@ def write_images(folder: Path) -> list[Path]:
         piece.save(path, quality=90)
         paths.append(path)
         for copy in range(1, COPIES):
-            paths.append(shutil.copy(path, path.with_stem(f"{i}-{copy}")))
+            paths.append(path.with_stem(f"{i}-{copy}"))
+            shutil.copy(path, paths[-1])
     return paths
 
 

@@ -13,6 +13,8 @@ implementation of the same steps in the same precision can be faster than this b
 
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +25,7 @@ from _reference import Reference, fresh_learner
 from _timing import best, report
 from matmul_ceiling import TERA, ceiling
 from mixture import naive_parameters
+from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor
@@ -37,9 +40,13 @@ from starprompt.continual.flops import operations
 from starprompt.data.batch import Batch
 from starprompt.data.registry import load_dataset_spec
 from starprompt.data.store import PreparedDataset, Split
+from starprompt.data.stored_images import StoredImages
 from starprompt.data.stream import TaskStream
 from starprompt.data.transforms import TestView
 from starprompt.replay.head_alignment import align_step
+
+#: weights, means and variances of a class's Gaussians
+Parameters = tuple[Tensor, Tensor, Tensor]
 
 CPU = torch.device("cpu")
 EPOCHS, BATCH, LR, ORTHOGONALITY, REPLAY_LR = 10, 128, 0.01, 2.0, 0.01
@@ -64,24 +71,30 @@ def digits() -> PreparedDataset:
     )
 
 
-class ReferenceTask:
-    """The released way through one task, on the same images, labels and keys."""
-
-    def __init__(self, reference: Reference, stream: TaskStream, data: PreparedDataset) -> None:
-        self.reference, self.stream = reference, stream
-        self.normalise = vit_normalisation("tiny")
-        # config/datasets/digits.yaml, image by image
-        self.augment = v2.Compose(
-            [
-                v2.RandomResizedCrop(64, (0.6, 1.0), (0.9, 1.1111), v2.InterpolationMode.BICUBIC),
-                v2.PILToTensor(),
-                v2.ToDtype(torch.float32, scale=True),
-            ]
+def class_by_class(mixtures: Sequence[Parameters], samples: int, batch: int) -> DataLoader[Any]:
+    """An epoch of replay as the released code draws it: from one mixture after the other."""
+    drawn, labels = [], []
+    for c, (weight, mean, variance) in enumerate(mixtures):
+        component = torch.distributions.Categorical(weight).sample((samples,))
+        drawn.append(
+            torch.distributions.Normal(mean[component], variance[component].sqrt()).sample()
         )
-        self.plain = v2.Compose([v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)])
-        self.seconds: dict[str, float] = {}
+        labels.append(torch.full((samples,), c))
+    return DataLoader(TensorDataset(torch.cat(drawn), torch.cat(labels)), batch, shuffle=True)
 
-    def batches(self, part: Any, images: np.ndarray, view: Any, shuffle: bool) -> Any:
+
+class Images:
+    """A data set's images in batches, each made from a PIL image by torchvision's transforms."""
+
+    def __init__(self) -> None:
+        whole = [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
+        # config/datasets/digits.yaml, image by image
+        crop = v2.RandomResizedCrop(64, (0.6, 1.0), (0.9, 1.1111), v2.InterpolationMode.BICUBIC)
+        self.augment, self.plain = v2.Compose([crop, *whole]), v2.Compose(whole)
+
+    def batches(
+        self, part: Any, images: StoredImages | NDArray[np.uint8], view: Any, shuffle: bool = False
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(len(part)) if shuffle else torch.arange(len(part))
         for rows in order.split(BATCH):
             pictures = [
@@ -89,48 +102,53 @@ class ReferenceTask:
             ]
             yield torch.stack([view(picture) for picture in pictures]), part.labels[rows]
 
+
+class ReferenceTasks(Images):
+    """The released way through tasks of the second stage, on the same images, labels and keys."""
+
+    def __init__(self, reference: Reference, stream: TaskStream, data: PreparedDataset) -> None:
+        super().__init__()
+        self.reference, self.stream, self.data = reference, stream, data
+        self.normalise = vit_normalisation("tiny")
+        self.mixtures: list[Parameters] = []
+
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
         own = self.reference
         return own.features(self.normalise(images), own.query(images), own.keys())
 
-    def run(self, data: PreparedDataset) -> None:
-        own, task = self.reference, self.stream.tasks[TASK]
+    def run(self, number: int) -> dict[str, float]:
+        """Seconds of training, of the task's end and of the test on all classes seen."""
+        own, task = self.reference, self.stream.tasks[number]
+        train, test = self.data.train.images, self.data.test.images
         start = time.perf_counter()
         own.begin_task(task.past_classes, task.seen_classes, LR)
         for _ in range(EPOCHS):
-            for images, labels in self.batches(task.train, data.train.images, self.augment, True):
+            for images, labels in self.batches(task.train, train, self.augment, shuffle=True):
                 own.step(images, self.normalise(images), labels, ORTHOGONALITY)
         trained = time.perf_counter()
         found, of = [], []
-        for images, labels in self.batches(task.train, data.train.images, self.augment, False):
+        for images, labels in self.batches(task.train, train, self.augment):
             found.append(self.features(images))
             of.append(labels)
         every, label = torch.cat(found), torch.cat(of)
-        mixtures = [
+        self.mixtures += [
             naive_parameters(every[label == c]) for c in range(task.past_classes, task.seen_classes)
         ]
-        # The mixtures of the classes before were fitted in their own tasks.
-        mixtures = [mixtures[c % len(mixtures)] for c in range(task.seen_classes)]
+        # Where tasks were left out, theirs are these again.
+        known = [self.mixtures[c % len(self.mixtures)] for c in range(task.seen_classes)]
         head = torch.nn.Linear(own.head.in_features, own.head.out_features)
         head.load_state_dict(own.head.state_dict())
         optimiser = torch.optim.SGD(head.parameters(), lr=REPLAY_LR)
-        for _ in range(10 + 5 * TASK):
-            drawn, drawn_labels = [], []
-            for c, (weight, mean, variance) in enumerate(mixtures):
-                component = torch.distributions.Categorical(weight).sample((SAMPLES,))
-                normal = torch.distributions.Normal(mean[component], variance[component].sqrt())
-                drawn.append(normal.sample())
-                drawn_labels.append(torch.full((SAMPLES,), c))
-            replay = TensorDataset(torch.cat(drawn), torch.cat(drawn_labels))
-            for x, y in DataLoader(replay, BATCH, shuffle=True):
+        for _ in range(10 + 5 * number if number else 0):
+            for x, y in class_by_class(known, SAMPLES, BATCH):
                 align_step(head, optimiser, x, y, task.seen_classes)
         ended = time.perf_counter()
-        for test in self.stream.test_tasks:
-            for images, _ in self.batches(test, data.test.images, self.plain, False):
+        for seen in self.stream.test_tasks[: number + 1]:
+            for images, _ in self.batches(seen, test, self.plain):
                 head(self.features(images)).argmax(dim=1)
         tested = time.perf_counter()
-        self.seconds = {"train": trained - start, "end": ended - trained, "test": tested - ended}
+        return {"train": trained - start, "end": ended - trained, "test": tested - ended}
 
 
 def our_task(learner: Any, stream: TaskStream) -> dict[str, float]:
@@ -157,7 +175,7 @@ def products_seconds(learner: Any, stream: TaskStream) -> float:
     task = stream.tasks[TASK]
     learner.begin_task(task)
     counted = sum(
-        operations(lambda batch=batch: learner.train_step(batch))
+        operations(partial(learner.train_step, batch))
         for batch in task.train.batches(BATCH, inputs=learner.train_inputs, augment=True)
     )
     return EPOCHS * counted / (TERA * ceiling(torch.float32, CPU))
@@ -228,9 +246,7 @@ def main() -> None:
         learner.begin_task(task)
         learner.end_task(task)
     ours = our_task(learner, stream)
-    their_task = ReferenceTask(reference, stream, data)
-    their_task.run(data)
-    theirs = their_task.seconds
+    theirs = ReferenceTasks(reference, stream, data).run(TASK)
     bound = sum(theirs.values()) / products_seconds(learner, stream)
     our_steps, their_steps = step_milliseconds(clip)
     ratio = sum(theirs.values()) / sum(ours.values())

@@ -13,29 +13,43 @@ from contextlib import contextmanager
 from starprompt.machine.termination import end_at_once_from_here_on, ending_at_once
 
 
+class _Process:
+    """Whether this process is a command of ours; in a notebook the objects are somebody else's."""
+
+    is_command = False
+
+
 def begin() -> None:
     """In the first lines of a program: what is imported until :func:`loaded` is being loaded.
 
     A SIGINT ends the process at once (:func:`end_at_once_from_here_on`).
     """
     end_at_once_from_here_on()
+    _Process.is_command = True
     gc.disable()
     # At its end a process gives back all its memory by itself.
     atexit.register(gc.freeze)
 
 
 def loaded() -> None:
-    """From here on garbage is collected, but among what is made later."""
-    gc.freeze()
-    gc.enable()
+    """From here on a command's garbage is collected, but among what is made later."""
+    if _Process.is_command:
+        gc.freeze()
+        gc.enable()
 
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Import libraries in the block; a SIGINT in it ends the process at once."""
+    """Import libraries in the block; a SIGINT in it ends the process at once.
+
+    Nothing is collected in the block. Only a command's objects are left alone after it.
+    """
+    before = gc.isenabled()
     gc.disable()
     try:
         with ending_at_once():
             yield
     finally:
+        if before:
+            gc.enable()
         loaded()
