@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from starprompt.errors import UserError, invalid_file
-from starprompt.files import sha256_file, write_json
+from starprompt.files import MOST_NOTE, read_text, sha256_file, write_json
 from starprompt.record.record import read_record
 
 #: libraries and the interpreter whose versions decide how numbers are rounded
@@ -113,16 +113,16 @@ def _digest(*columns: np.ndarray) -> str:
 
 def read_digests(path: Path) -> Digests:
     """What :func:`write_digests` wrote. Raises :class:`UserError`: not there, or damaged."""
-    try:
-        return Digests.model_validate(json.loads(Path(path).read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
+    if not Path(path).exists():
         raise UserError(
             f"There are no digests at {path} to compare with; write them with `starprompt "
             "digests --write`."
-        ) from error
+        )
+    try:
+        return Digests.model_validate(json.loads(read_text(path, MOST_NOTE)))
     except ValidationError as error:
         raise invalid_file(path, error) from error
-    except (OSError, ValueError) as error:
+    except (ValueError, RecursionError) as error:  # the latter: nested without end
         raise UserError(
             f"{path} is not a file of digests ({error}); write it again with `starprompt digests "
             "--write`."

@@ -1,6 +1,5 @@
 """What a data set's cost depends on: counts, tasks, sizes and the lengths of its classes' texts."""
 
-import json
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +10,7 @@ from typing import Any
 from starprompt.data.registry import DatasetSpec, data_root, load_dataset_spec
 from starprompt.data.store import prepared_folder, read_manifest
 from starprompt.errors import UserError
+from starprompt.files import read_json
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,11 @@ def _class_names(spec: DatasetSpec, root: Path) -> list[str]:
     if spec.class_names:
         return list(spec.class_names)
     try:
-        path = prepared_folder(root, spec.name) / "class_names.json"
-        return list(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        names = read_json(prepared_folder(root, spec.name) / "class_names.json")
+    except ValueError:
         return []
+    are_names = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return names if are_names else []
 
 
 def _stored_side(spec: DatasetSpec) -> int:

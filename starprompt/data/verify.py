@@ -1,6 +1,5 @@
 """Whether a prepared data set is whole, and has the numbers of images that it should have."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from starprompt.data.registry import DatasetSpec
 from starprompt.data.store import SPLITS, open_prepared, prepared_folder
-from starprompt.files import sha256_file
+from starprompt.files import read_json, sha256_file
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,10 @@ def verify(spec: DatasetSpec, root: Path) -> Verdict:
 def _first_counts(root: Path, name: str) -> dict[str, int]:
     path = prepared_folder(root, name).with_name("counts.json")
     try:
-        counts = json.loads(path.read_text(encoding="utf-8"))[name]
-    except (OSError, ValueError, KeyError, TypeError):
+        counts = read_json(path)[name]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    if not isinstance(counts, dict):
         return {}
     return {part: counts[part] for part in (*SPLITS, "total") if type(counts.get(part)) is int}
 

@@ -27,14 +27,17 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
+from pydantic import PositiveInt, TypeAdapter
 
 from starprompt.errors import UserError
+from starprompt.files import read_json
 from starprompt.machine.gpus import FAKE, VISIBLE, visible
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 #: environment variable: where the locks stand, instead of a folder under /tmp
 FOLDER = "STARPROMPT_LEASES"
@@ -49,8 +52,8 @@ class Wish:
     """What a job waits for: ``count`` of the ``devices``, a ``share``-th part of each."""
 
     devices: tuple[str, ...]
-    count: int = 1
-    share: int = 1
+    count: PositiveInt = 1
+    share: PositiveInt = 1
 
     @property
     def part(self) -> Fraction:
@@ -166,7 +169,7 @@ class _Holder:
     """What stands beside a lock that is held."""
 
     pid: int
-    share: int
+    share: PositiveInt
     what: str
     since: str
 
@@ -253,8 +256,8 @@ class Ledger:
             if not _is_held(path):
                 _remove_ticket(path)
                 continue
-            if value := _read(path.with_suffix(".json")):
-                options.append(Wish(tuple(value["devices"]), value["count"], value["share"]))
+            if wish := _read(path.with_suffix(".json"), Wish):
+                options.append(wish)
         return options
 
     def _lock(self, devices: Sequence[str], share: int, what: str) -> Lease:
@@ -285,8 +288,7 @@ class Ledger:
         return "; ".join(said) or "all are kept for those who came earlier"
 
     def _holder(self, lock: Path) -> _Holder:
-        value = _read(lock.with_suffix(".json"))
-        return _Holder(**value) if value else _Holder(0, 1, "just ending", "")
+        return _read(lock.with_suffix(".json"), _Holder) or _Holder(0, 1, "just ending", "")
 
 
 def _least_loaded(wish: Wish, loads: Mapping[str, Fraction]) -> list[str]:
@@ -309,16 +311,16 @@ def _remove_ticket(ticket: Path) -> None:
     ticket.unlink()
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path, kind: type[T]) -> T | None:
     """What stands beside a lock; None where its owner was killed before it was written.
 
-    A dying process may lose the mutex a moment before the rest of its locks.
+    A dying process may lose the mutex a moment before the rest of its locks. What is damaged counts
+    as not written.
     """
     try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        return TypeAdapter(kind).validate_python(read_json(path))
+    except ValueError:
         return None
-    return value
 
 
 def _file_name(device: str) -> str:

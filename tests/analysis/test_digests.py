@@ -145,3 +145,15 @@ def test_damaged_predictions_are_named(folder: Path) -> None:
 def test_digests_that_are_missing_say_how_to_write_them(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="starprompt digests --write"):
         read_digests(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{}", "no JSON", "\udcff"])
+def test_what_is_no_file_of_digests_ends_in_a_sentence(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "demo.json"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(UserError, match=r"demo\.json"):
+        read_digests(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(UserError, match=r"demo\.json is a folder"):
+        read_digests(path)

@@ -42,3 +42,14 @@ def test_prepared_images_take_three_bytes_a_pixel(
     monkeypatch.setenv("STARPROMPT_DATA", str(tmp_path))
     facts = described("digits", tmp_path)
     assert prepared_bytes("digits") == (facts.train + facts.test) * facts.bytes_an_image
+
+
+@pytest.mark.parametrize("names", ["[" * 100_000, '{"a": 1}', "[1, 2]", "7", "no JSON"])
+def test_damaged_class_names_are_no_class_names(
+    names: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STARPROMPT_DATA", str(tmp_path))
+    folder = tmp_path / "prepared" / "cars196"
+    folder.mkdir(parents=True)
+    (folder / "class_names.json").write_text(names)
+    assert described("cars196", tmp_path).names == ()

@@ -299,3 +299,27 @@ except AssertionError as error:
         [sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False
     )
     assert done.stdout == "CUDA was asked for its devices\n", done.stderr
+
+
+@pytest.mark.parametrize("note", ["[" * 100_000, "[]", '{"pid": 1}', "\udcff"])
+def test_a_holder_whose_note_is_damaged_still_holds(tmp_path: Path, note: str) -> None:
+    ledger = Ledger(tmp_path)
+    (tmp_path / "queue").mkdir()
+    held = ledger.take(Wish(("GPU-1",), 1, 1), "training")
+    beside = Path(held.locks[0].lock_file).with_suffix(".json")
+    beside.write_bytes(note.encode(errors="surrogateescape"))
+    (holder,) = ledger.holders("GPU-1")
+    assert (holder.pid, holder.share) == (0, 1)
+    give_back(held)
+
+
+@pytest.mark.parametrize("note", ["[" * 100_000, "[]", '{"count": 1}'])
+def test_a_damaged_wish_in_the_queue_is_passed_over(tmp_path: Path, note: str) -> None:
+    ledger = Ledger(tmp_path)
+    (tmp_path / "queue").mkdir()
+    ticket, lock = ledger._join(Wish(("GPU-1",), 1, 1))
+    ticket.with_suffix(".json").write_text(note)
+    held = ledger.take(Wish(("GPU-1",), 1, 1))
+    assert held.devices == ("GPU-1",)
+    give_back(held)
+    lock.release()
