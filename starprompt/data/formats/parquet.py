@@ -1,6 +1,5 @@
 """Encoded images in parquet files, found by file name."""
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from starprompt.data.formats import Listing, Raw, RawSplit, numbered_names
 from starprompt.data.formats.listed import read_list
 from starprompt.data.sources import ParquetImages, stays_below
 from starprompt.errors import UserError, reason
-from starprompt.files import atomic_path, write_json
+from starprompt.files import atomic_path, read_json, sealed, sha256_file, unsealed, write_json
 
 ROWS_AT_A_TIME = 64
 
@@ -48,27 +47,31 @@ class ParquetBlob:
     ) -> "ParquetBlob":
         """Stream the images out, or take up what an interrupted preparation left.
 
+        What it left counts only as it was written: the index holds its own digest and that of the
+        images.
+
         image, name  columns of bytes and file names; without ``name``, ``image`` is a struct of
                      both (``bytes``, ``path``), as the hub writes image data sets
         """
         path, index = work / "images.bin", work / "images.json"
-        if not index.is_file():
-            written: dict[str, tuple[int, int]] = {}
-            with atomic_path(path) as part, part.open("wb") as out:
-                for file in find_files(files, pattern):
-                    for key, data in _rows(stays_below(files, file), image, name):
-                        if key in written:
-                            raise UserError(
-                                f"{file} has the image {key[:200]!r} again; two images of one "
-                                "name cannot be distinguished, download the files again."
-                            )
-                        written[key] = (out.tell(), len(data))
-                        out.write(data)
-            write_json(index, written)
         try:
-            places = {k: (a, b) for k, (a, b) in json.loads(index.read_text("utf-8")).items()}
-        except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise UserError(f"{index} is damaged ({error}); remove {work}.") from error
+            noted = unsealed(read_json(index))
+            if noted["sha256"] == sha256_file(path):
+                return cls(path, {key: (start, size) for key, (start, size) in noted["places"]})
+        except (OSError, ValueError, KeyError):
+            pass  # not there, changed, or an earlier version's
+        places: dict[str, tuple[int, int]] = {}
+        with atomic_path(path) as part, part.open("wb") as out:
+            for file in find_files(files, pattern):
+                for key, data in _rows(stays_below(files, file), image, name):
+                    if key in places:
+                        raise UserError(
+                            f"{file} has the image {key[:200]!r} again; two images of one "
+                            "name cannot be distinguished, download the files again."
+                        )
+                    places[key] = (out.tell(), len(data))
+                    out.write(data)
+        write_json(index, sealed({"places": [*places.items()], "sha256": sha256_file(path)}))
         return cls(path, places)
 
     def select(self, names: list[str], source: Path) -> "BlobImages":

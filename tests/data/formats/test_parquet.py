@@ -102,3 +102,17 @@ def test_a_file_of_images_that_was_cut_short_is_seen(tmp_path):
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(UserError, match="are incomplete"):
         chosen.take(0, 4)
+
+
+@pytest.mark.parametrize("index", ["[" * 100_000, "[]", '{"a.jpg": [0, 5]}', "no JSON", None])
+def test_what_was_streamed_out_and_changed_since_is_streamed_out_anew(tmp_path, index):
+    _two_files(tmp_path)
+    first = _gather(tmp_path)
+    if index is None:
+        path = tmp_path / "work" / "images.bin"
+        path.write_bytes(path.read_bytes().replace(b"first", b"other"))
+    else:
+        (tmp_path / "work" / "images.json").write_text(index)
+    again = _gather(tmp_path)
+    assert again == first
+    assert again.select(["a.jpg"], tmp_path).take(0, 1) == [b"first"]
