@@ -8,13 +8,13 @@ nothing: together a third of what a process takes that only starts and ends.
 import atexit
 import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from starprompt.machine.termination import end_at_once_from_here_on, ending_at_once
 
 
 class _Process:
-    """Whether this process is a command of ours; in a notebook the objects are somebody else's."""
+    """Whether this is a command of ours: in a notebook, objects and Ctrl-C are the user's."""
 
     is_command = False
 
@@ -40,14 +40,14 @@ def loaded() -> None:
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Import libraries in the block; a SIGINT in it ends the process at once.
+    """Import libraries in the block, in which nothing is collected.
 
-    Nothing is collected in the block. Only a command's objects are left alone after it.
+    A command ends at once on a SIGINT in it, and leaves alone what the block has made.
     """
     before = gc.isenabled()
     gc.disable()
     try:
-        with ending_at_once():
+        with ending_at_once() if _Process.is_command else nullcontext():
             yield
     finally:
         if before:

@@ -1,6 +1,7 @@
 """Python's garbage collector rests while libraries load, and works again after that."""
 
 import gc
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from starprompt.machine import loading
+from starprompt.machine.termination import end_at_once
 from tests.helpers.paths import REPOSITORY
 
 #: says of each of these imports whether the collector is at work
@@ -50,6 +52,18 @@ def test_in_another_process_nothing_is_frozen() -> None:
     assert gc.isenabled()
     loading.loaded()
     assert gc.get_freeze_count() == 0
+
+
+def test_a_notebook_keeps_its_ctrl_c_while_a_command_ends_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with loading.loading():
+        assert signal.getsignal(signal.SIGINT) is before
+    monkeypatch.setattr(loading._Process, "is_command", True)
+    with loading.loading():
+        assert signal.getsignal(signal.SIGINT) is end_at_once
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_collector_that_was_off_stays_off() -> None:
