@@ -13,7 +13,7 @@ implementation of the same steps in the same precision can be faster than this b
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -83,6 +83,14 @@ def class_by_class(mixtures: Sequence[Parameters], samples: int, batch: int) -> 
     return DataLoader(TensorDataset(torch.cat(drawn), torch.cat(labels)), batch, shuffle=True)
 
 
+def mixtures_of(
+    found: Iterable[tuple[Tensor, Tensor]], current: range, iterations: int = 100
+) -> list[Parameters]:
+    """Class after class, the mixture of a task's features, which come in batches with labels."""
+    features, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return [naive_parameters(features[labels == c], iterations) for c in current]
+
+
 class Images:
     """A data set's images in batches, each made from a PIL image by torchvision's transforms."""
 
@@ -127,14 +135,9 @@ class ReferenceTasks(Images):
             for images, labels in self.batches(task.train, train, self.augment, shuffle=True):
                 own.step(images, self.normalise(images), labels, ORTHOGONALITY)
         trained = time.perf_counter()
-        found, of = [], []
-        for images, labels in self.batches(task.train, train, self.augment):
-            found.append(self.features(images))
-            of.append(labels)
-        every, label = torch.cat(found), torch.cat(of)
-        self.mixtures += [
-            naive_parameters(every[label == c]) for c in range(task.past_classes, task.seen_classes)
-        ]
+        views = self.batches(task.train, train, self.augment)
+        found = ((self.features(images), labels) for images, labels in views)
+        self.mixtures += mixtures_of(found, range(task.past_classes, task.seen_classes))
         # Where tasks were left out, theirs are these again.
         known = [self.mixtures[c % len(self.mixtures)] for c in range(task.seen_classes)]
         head = torch.nn.Linear(own.head.in_features, own.head.out_features)

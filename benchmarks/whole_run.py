@@ -23,17 +23,21 @@ from pathlib import Path
 
 from _timing import report
 
-EPOCHS, BATCH, SAMPLES, REPLAY_EPOCHS, REPLAY_LR = 10, 128, 256, 10, 0.2
+#: of the first stage on the digits; the rest is as in the second stage
+REPLAY_EPOCHS, REPLAY_LR = 10, 0.2
 LIBRARIES = "import torch, torchvision.transforms.v2, timm, open_clip, sklearn"
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-def seconds_of(*command: str, folder: Path) -> float:
-    """Elapsed seconds of a process that trains on one thread; its messages are shown on failure."""
+def ended(*command: str, folder: Path) -> tuple[str, float]:
+    """What a process that trains on one thread prints, and its elapsed seconds.
+
+    Its messages are shown on failure.
+    """
     one_thread = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
     environment = os.environ | one_thread | {"PYTHONPATH": str(REPOSITORY)}
     start = time.perf_counter()
-    ended = subprocess.run(
+    done = subprocess.run(
         [sys.executable, *command],
         cwd=folder,
         env=environment,
@@ -41,9 +45,15 @@ def seconds_of(*command: str, folder: Path) -> float:
         capture_output=True,
         text=True,
     )
-    if ended.returncode:
-        raise SystemExit(ended.stderr)
-    return time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return done.stdout, seconds
+
+
+def seconds_of(*command: str, folder: Path) -> float:
+    """Elapsed seconds of such a process."""
+    return ended(*command, folder=folder)[1]
 
 
 def ours(folder: Path, seeds: int) -> dict[str, float]:
@@ -64,8 +74,16 @@ def reference() -> None:
     import torch
     from _reference import Reference
     from first_stage_epoch import Reference as FirstStage
-    from mixture import naive_parameters
-    from second_stage_task import Images, ReferenceTasks, class_by_class, digits
+    from second_stage_task import (
+        BATCH,
+        EPOCHS,
+        SAMPLES,
+        Images,
+        ReferenceTasks,
+        class_by_class,
+        digits,
+        mixtures_of,
+    )
 
     from starprompt.backbones.clip import load_clip
     from starprompt.backbones.vit import load_vit
@@ -85,15 +103,10 @@ def reference() -> None:
         for _ in range(EPOCHS):
             for images, labels in made.batches(task.train, data.train.images, made.plain, True):
                 first.step(images, labels)
-        with torch.no_grad():
-            found = [
-                (clip.encode_images(images), labels)
-                for images, labels in made.batches(task.train, data.train.images, made.plain)
-            ]
-        every, label = (torch.cat(parts) for parts in zip(*found, strict=True))
-        current = range(task.past_classes, task.seen_classes)
-        mixtures += [naive_parameters(every[label == c], iterations=200) for c in current]
-        first.optimiser = torch.optim.SGD(first.optimiser.param_groups[0]["params"], lr=REPLAY_LR)
+        views = made.batches(task.train, data.train.images, made.plain)
+        found = ((clip.encode_images(images), labels) for images, labels in views)
+        mixtures += mixtures_of(found, range(task.past_classes, task.seen_classes), iterations=200)
+        first.begin_task(task.past_classes, task.seen_classes, REPLAY_LR)
         for _ in range(REPLAY_EPOCHS):
             for features, labels in class_by_class(mixtures, SAMPLES, BATCH):
                 first.replay_step(features, labels)
@@ -123,14 +136,7 @@ def main() -> None:
         seconds_of("-m", "starprompt", "data", "prepare", "digits", folder=folder)
         seconds_of("-c", LIBRARIES, folder=folder)
         start = seconds_of("-c", LIBRARIES, folder=folder)
-        told = subprocess.run(
-            [sys.executable, __file__, "--reference"],
-            cwd=folder,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)},
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-        ).stdout
+        told, _ = ended(__file__, "--reference", folder=folder)
         one = dict(zip(("first stage", "second stage"), map(float, told.split()), strict=True))
         theirs = {"imports": start} | one
         mine = ours(folder, options.seeds)

@@ -7,7 +7,6 @@ that a rounding that changes no answer is distinguished from one that does.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from starprompt.errors import UserError, invalid_file
-from starprompt.files import MOST_NOTE, read_text, sha256_file, write_json
+from starprompt.files import read_json, sha256_file, write_json
 from starprompt.record.record import read_record
 
 #: libraries and the interpreter whose versions decide how numbers are rounded
@@ -119,10 +118,10 @@ def read_digests(path: Path) -> Digests:
             "digests --write`."
         )
     try:
-        return Digests.model_validate(json.loads(read_text(path, MOST_NOTE)))
+        return Digests.model_validate(read_json(path))
     except ValidationError as error:
         raise invalid_file(path, error) from error
-    except (ValueError, RecursionError) as error:  # the latter: nested without end
+    except ValueError as error:
         raise UserError(
             f"{path} is not a file of digests ({error}); write it again with `starprompt digests "
             "--write`."
