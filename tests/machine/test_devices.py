@@ -41,3 +41,10 @@ def test_peak_memory_of_the_cpu_is_in_bytes_and_only_grows() -> None:
 def test_threads_must_be_positive() -> None:
     with pytest.raises(UserError, match="at least 1"):
         devices.use_threads(0)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_of_one_test_are_not_the_next_one_s(threads: int) -> None:
+    assert torch.get_num_threads() == int(os.environ["OMP_NUM_THREADS"]) == 1
+    devices.use_threads(threads)
+    assert torch.get_num_threads() == threads
