@@ -4,7 +4,6 @@ Work goes on in ``prepared/.NAME.work``; when all is there, the folder gets its 
 preparation that was interrupted goes on where it was; two at once wait for each other.
 """
 
-import json
 import os
 import shutil
 from dataclasses import replace
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from starprompt.data.download import download, find_files, local_folder, provenance, raw_folder
 from starprompt.data.equal_images import Image, equal_images
+from starprompt.data.first_counts import note_first_counts
 from starprompt.data.formats import Listing, RawSplit
 from starprompt.data.image_map import Options, finish_split, write_split
 from starprompt.data.registry import DatasetSpec
@@ -148,7 +148,8 @@ def _prepare(spec: DatasetSpec, root: Path, options: Options) -> None:
     manifest = _manifest(spec, work, len(names), skipped, described, digests)
     manifest |= {"chunks": {"rows": CHUNK_ROWS, **chunks}, "equal_images": equal_images(images)}
     write_json(work / "manifest.json", manifest)
-    _note_counts(final, work)
+    if not any(skipped.values()):
+        note_first_counts(root, spec.name, manifest["counts"])
     if final.exists():
         shutil.rmtree(final)
     work.replace(final)
@@ -233,20 +234,6 @@ def _unpacking_folder(spec: DatasetSpec, source: Source, root: Path) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         write_json(note, origin)
     return folder
-
-
-def _note_counts(final: Path, work: Path) -> None:
-    """Keep the counts of a data set's first preparation, to compare later ones with."""
-    path = final.with_name("counts.json")
-    manifest = json.loads((work / "manifest.json").read_text(encoding="utf-8"))
-    try:
-        counts = read_json(path)
-    except (OSError, ValueError):
-        counts = {}
-    counts = counts if isinstance(counts, dict) else {}
-    if not any(manifest["skipped"].values()):
-        counts.setdefault(final.name, manifest["counts"])
-        write_json(path, counts)
 
 
 def _work_folder(final: Path, wanted: str, listing: Listing) -> Path:

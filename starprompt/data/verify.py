@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from starprompt.data.first_counts import first_counts
 from starprompt.data.registry import DatasetSpec
 from starprompt.data.store import SPLITS, open_prepared, prepared_folder
-from starprompt.files import read_json, sha256_file
+from starprompt.files import sha256_file
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def verify(spec: DatasetSpec, root: Path) -> Verdict:
     found["total"] = sum(counts.values()) if listed is None else listed
     expected, origin = published, "published"
     if not published:
-        expected, origin = _first_counts(root, spec.name), "at first preparation"
+        expected, origin = first_counts(root, spec.name), "at first preparation"
     for part, number in expected.items():
         if found[part] != number:
             faults.append(f"{found[part]} images ({part}), {number} {origin}")
@@ -61,17 +62,6 @@ def verify(spec: DatasetSpec, root: Path) -> Verdict:
         f"{numbers} ({origin})" if numbers else "nothing",
         tuple(faults),
     )
-
-
-def _first_counts(root: Path, name: str) -> dict[str, int]:
-    path = prepared_folder(root, name).with_name("counts.json")
-    try:
-        counts = read_json(path)[name]
-    except (ValueError, KeyError, TypeError):
-        return {}
-    if not isinstance(counts, dict):
-        return {}
-    return {part: counts[part] for part in (*SPLITS, "total") if type(counts.get(part)) is int}
 
 
 def table(verdicts: list[Verdict]) -> str:
