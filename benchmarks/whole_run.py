@@ -136,8 +136,8 @@ def main() -> None:
         seconds_of("-m", "starprompt", "data", "prepare", "digits", folder=folder)
         seconds_of("-c", LIBRARIES, folder=folder)
         start = seconds_of("-c", LIBRARIES, folder=folder)
-        told, _ = ended(__file__, "--reference", folder=folder)
-        one = dict(zip(("first stage", "second stage"), map(float, told.split()), strict=True))
+        printed, _ = ended(__file__, "--reference", folder=folder)
+        one = dict(zip(("first stage", "second stage"), map(float, printed.split()), strict=True))
         theirs = {"imports": start} | one
         mine = ours(folder, options.seeds)
     ratio = options.seeds * sum(theirs.values()) / sum(mine.values())

@@ -23,7 +23,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def one_thread() -> None:
-    """Sum on one thread, whatever a test or fixture before this one has told torch."""
+    """Sum on one thread, whatever a test or fixture before this one has set."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
 

@@ -48,10 +48,10 @@ def test_a_method_says_what_it_is_and_where_its_numbers_are_from(name: str) -> N
     ours = spec.group in ("bound", "ablation", "starprompt") or name == "linear-probe"
     assert spec.citation or ours, f"{name} cites nobody"
     for dataset in spec.datasets:
-        told = {"all", dataset} & set(spec.sources) or set(spec.datasets[dataset]) <= set(
+        given = {"all", dataset} & set(spec.sources) or set(spec.datasets[dataset]) <= set(
             spec.sources
         )
-        assert told, f"{name}: where are its values for {dataset} from?"
+        assert given, f"{name}: where are its values for {dataset} from?"
     assert set(spec.search) <= set(spec.resolve("digits")), f"{name} searches what it doesn't have"
 
 

@@ -112,17 +112,17 @@ def test_a_run_leaves_what_its_method_has(runs: Path) -> None:
 
 
 def test_the_record_sums_up_what_was_watched(runs: Path) -> None:
-    told = files(runs, "starprompt").record.extra["signatures"]
-    assert len(told["tasks"]) == 3
-    assert set(told["tasks"][0]) == set(Thresholds.model_fields) - {"selection_confusion"}
-    assert set(told["tasks"][1]) == set(Thresholds.model_fields)
-    assert told["thresholds"] == Thresholds().model_dump()
+    signatures = files(runs, "starprompt").record.extra["signatures"]
+    assert len(signatures["tasks"]) == 3
+    assert set(signatures["tasks"][0]) == set(Thresholds.model_fields) - {"selection_confusion"}
+    assert set(signatures["tasks"][1]) == set(Thresholds.model_fields)
+    assert signatures["thresholds"] == Thresholds().model_dump()
     selection = files(runs, "starprompt").selection
     last = selection[selection["after_task"] == 2]
     own = files(runs, "starprompt").task_of_class
     old = last[own[last["true_class"]] < 2]
     newer = (own[old["chosen_class"]] > own[old["true_class"]]).mean()
-    assert told["tasks"][2]["selection_confusion"] == pytest.approx(newer)
+    assert signatures["tasks"][2]["selection_confusion"] == pytest.approx(newer)
     without = files(runs, "starprompt-no-replay").record.extra["signatures"]["tasks"][0]
     assert set(without) == {"residual_saturation"}
 

@@ -68,18 +68,18 @@ def test_equal_views_are_encoded_once(
     assert seen == [4, 3, 4, 4, 3, 3]
 
 
-def test_views_are_told_the_original_sizes_where_there_are_any(
+def test_views_get_the_original_sizes_where_there_are_any(
     clip: FrozenClip, images: np.ndarray
 ) -> None:
-    told = []
+    seen = []
 
     def view(batch: Tensor, sizes: Tensor) -> Tensor:
-        told.append(sizes.tolist())
+        seen.append(sizes.tolist())
         return batch.float() / 255
 
     sizes = np.arange(14, dtype=np.int32).reshape(7, 2)
     embed(clip, images, view, batch_size=4, clip_view=view, sizes=sizes)
-    assert told == [sizes[:4].tolist()] * 2 + [sizes[4:].tolist()] * 2
+    assert seen == [sizes[:4].tolist()] * 2 + [sizes[4:].tolist()] * 2
 
 
 def test_nothing_is_left_where_encoding_fails(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from starprompt.continual import task_checkpoint as under_way
+from starprompt.continual import task_checkpoint
 from starprompt.continual.task_checkpoint import FOLDER, PLACE, STATE
 from starprompt.errors import TerminatedError, UserError
 from tests.helpers.continual_toy import outcome_of, run_toy
@@ -26,7 +26,7 @@ def crash() -> None:
 def test_a_long_task_is_kept_unasked(
     tmp_path: Path, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(under_way, "KEEP_EVERY", 0.0)
+    monkeypatch.setattr(task_checkpoint, "KEEP_EVERY", 0.0)
     taken: list[int] = []
     with pytest.raises(CrashError):
         run_toy(tmp_path, counted(taken, 11, crash))

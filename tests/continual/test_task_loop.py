@@ -119,7 +119,7 @@ cli.main()
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
+    _, printed = process.communicate(timeout=60)
     assert process.returncode == 128 + number
-    assert f"{ENDED_BY[number]}; run it again and it goes on at epoch 1, step" in told
-    assert "Traceback" not in told
+    assert f"{ENDED_BY[number]}; run it again and it goes on at epoch 1, step" in printed
+    assert "Traceback" not in printed

@@ -1,4 +1,4 @@
-"""Freed memory stays with the process where glibc is told so."""
+"""Freed memory stays with the process where glibc is set so."""
 
 import platform
 import subprocess
@@ -25,7 +25,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has the setting")
 def test_freed_blocks_are_used_again_without_new_pages() -> None:
     def pages(kept: bool) -> int:
         code = PAGES.format(kept=kept)

@@ -60,7 +60,7 @@ def test_four_runs_at_once_have_four_devices(
     submit = ("starprompt.cli", "submit", "--config", "config/toy.yaml", "--go", "--", *often(4))
     process = place.background(cluster, *submit, pause=0.15)
     until(lambda: len(place.stretches()) == GPUS, "four never trained at once", 300)
-    told = place.command(cluster, "starprompt.cli", "status", "--config", "config/toy.yaml")
+    printed = place.command(cluster, "starprompt.cli", "status", "--config", "config/toy.yaml")
     comments = cluster.call("squeue", "-h", "-o", "%k").stdout.split()
     end(process, place)
 
@@ -72,9 +72,9 @@ def test_four_runs_at_once_have_four_devices(
     assert place.tables("toy") == reference.tables
     assert place.predictions() == reference.predictions
 
-    assert "toy: 4 runs: 4 running" in told
+    assert "toy: 4 runs: 4 running" in printed
     for stretch in stretches:
-        (line,) = [line for line in told.splitlines() if f"seed {stretch.seed}" in line]
+        (line,) = [line for line in printed.splitlines() if f"seed {stretch.seed}" in line]
         assert f"SLURM job {stretch.job}, process {stretch.process} on" in line
         assert f"device {stretch.devices}" in line
         assert f"rule_train_wildcards_digits_slow-probe_{stretch.seed}" in comments

@@ -1,4 +1,4 @@
-"""A learner that breaks a demand on methods is found by it, and told what to do."""
+"""A learner that breaks a demand on methods is found by it, and the message says what to do."""
 
 import re
 from typing import Any

@@ -80,12 +80,12 @@ def test_it_finds_the_better_values_and_keeps_every_trial(
         assert call["cell"].seed not in config.seeds
         assert call["validation"] == search.VALIDATION
         assert call["first_tasks"] == 2
-    told = json.loads((tmp_path / "search/digits/lwf.json").read_text())
-    assert told["best"]["lr"] == pytest.approx(table.iloc[0]["lr"])
-    assert (told["budget"], told["tasks"], told["validation"]) == (25, 2, 0.2)
-    assert told["own_accuracy"] == own["validation_accuracy"]
-    assert told["best_accuracy"] == table.iloc[0]["validation_accuracy"]
-    assert told["ranges"]["lr"] == {"low": 0.00003, "high": 0.003, "log": True}
+    kept = json.loads((tmp_path / "search/digits/lwf.json").read_text())
+    assert kept["best"]["lr"] == pytest.approx(table.iloc[0]["lr"])
+    assert (kept["budget"], kept["tasks"], kept["validation"]) == (25, 2, 0.2)
+    assert kept["own_accuracy"] == own["validation_accuracy"]
+    assert kept["best_accuracy"] == table.iloc[0]["validation_accuracy"]
+    assert kept["ranges"]["lr"] == {"low": 0.00003, "high": 0.003, "log": True}
     assert tuned.kept_search("digits", "lwf") is None
 
 

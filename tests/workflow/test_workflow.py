@@ -139,8 +139,8 @@ def test_jobs_name_no_path_outside_the_folder(repository: Path) -> None:
     """What runs here runs wherever the folder is mounted; the data root is its own by default."""
     done = snakemake(repository, "-n", "-p", "all", "ablations", "--configfile", "config/demo.yaml")
     assert done.returncode == 0, done.stdout
-    told = re.compile(r"^ *(input|output|log|benchmark|shell command|python)\b.*", re.I | re.M)
-    lines = [found[0] for found in told.finditer(done.stdout)]
+    shown = re.compile(r"^ *(input|output|log|benchmark|shell command|python)\b.*", re.I | re.M)
+    lines = [found[0] for found in shown.finditer(done.stdout)]
     assert len(lines) > 100
     outside = [line for line in lines if re.search(r"(^|[\s=,'\"])(/|~|\.\./)", line)]
     assert not outside
