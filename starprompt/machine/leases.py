@@ -12,7 +12,8 @@ The folder of leases (one for each host and user) holds
     queue/0000000007.lock     locked while a job waits, with what it waits for beside it
 
 A lock falls with its process however that one ends, and with the lock the lease; the ``.json``
-beside a lock that is not held means nothing. Jobs are served in the order in which they came, so
+beside a lock that is not held means nothing. Files of other names are not ours and are passed over.
+Jobs are served in the order in which they came, so
 that one that wants two devices is not starved by those that want one.
 """
 
@@ -20,9 +21,11 @@ import json
 import logging
 import os
 import platform
+import re
 import tempfile
 import time
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -186,7 +189,14 @@ class Ledger:
         self._mutex = FileLock(folder / "mutex.lock")
 
     def take(self, wish: Wish, what: str = "") -> Lease:
-        """Lease the request as soon as it is free and no earlier request needs it."""
+        """Lease the request as soon as it is free and no earlier request needs it.
+
+        Raises :class:`UserError` where a lock or its folder cannot be read or written.
+        """
+        with _usable(self.folder):
+            return self._take(wish, what)
+
+    def _take(self, wish: Wish, what: str) -> Lease:
         with self._mutex.acquire(poll_interval=0.002):
             ticket, lock = self._join(wish)
         waited_from = time.monotonic()
@@ -215,14 +225,15 @@ class Ledger:
         """Those who hold the device or a share of it. To be called under the mutex."""
         return [
             self._holder(lock)
-            for lock in self.folder.glob(f"{_file_name(device)}.*.lock")
+            for _, lock in _numbered(self.folder, f"{_file_name(device)}.")
             if _is_held(lock)
         ]
 
     def _join(self, wish: Wish) -> tuple[Path, FileLock]:
         """A place at the end of the queue, which falls with this process."""
-        numbers = [int(path.stem) for path in (self.folder / "queue").glob("*.lock")]
-        ticket = self.folder / "queue" / f"{max(numbers, default=0) + 1:010d}.lock"
+        queue = self.folder / "queue"
+        numbers = [number for number, _ in _numbered(queue)]
+        ticket = queue / f"{max(numbers, default=0) + 1:010d}.lock"
         lock = FileLock(ticket)
         lock.acquire(timeout=0)
         ticket.with_suffix(".json").write_text(json.dumps(asdict(wish)), encoding="utf-8")
@@ -254,8 +265,8 @@ class Ledger:
     def _waiting(self, ticket: Path) -> list[Wish]:
         """What those before ``ticket`` wait for; ended processes leave the queue."""
         options = []
-        for path in sorted((self.folder / "queue").glob("*.lock")):
-            if path == ticket:
+        for number, path in _numbered(self.folder / "queue"):
+            if number >= int(ticket.stem):
                 break
             if not _is_held(path):
                 _remove_ticket(path)
@@ -295,6 +306,29 @@ class Ledger:
         return _read(lock.with_suffix(".json"), HOLDER) or _Holder(0, 1, "just ending", "")
 
 
+def _numbered(folder: Path, start: str = "") -> list[tuple[int, Path]]:
+    """Number and path of each ``START<number>.lock`` in ``folder``, by number.
+
+    Raises OSError where the folder cannot be read, which must not pass for an empty one.
+    """
+    found = (re.fullmatch(rf"{re.escape(start)}([0-9]+)\.lock", name) for name in os.listdir(folder))
+    return sorted((int(one[1]), folder / one[0]) for one in found if one is not None)
+
+
+@contextmanager
+def _usable(folder: Path) -> Iterator[None]:
+    """Say in one sentence what keeps a lock or a note in ``folder`` from being used."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # not of the system
+            raise
+        raise UserError(
+            f"{error.filename or folder}, by which GPUs are leased, cannot be used "
+            f"({error.strerror}); mend that, or set {FOLDER} to another writable folder."
+        ) from error
+
+
 def _least_loaded(wish: Wish, loads: Mapping[str, Fraction]) -> list[str]:
     free = [device for device in wish.devices if loads[device] + wish.part <= 1]
     return sorted(free, key=loads.__getitem__)[: wish.count]
@@ -312,7 +346,7 @@ def _is_held(path: Path) -> bool:
 
 def _remove_ticket(ticket: Path) -> None:
     ticket.with_suffix(".json").unlink(missing_ok=True)
-    ticket.unlink()
+    ticket.unlink(missing_ok=True)
 
 
 def _read(path: Path, kind: TypeAdapter[T]) -> T | None:

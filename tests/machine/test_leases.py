@@ -323,3 +323,81 @@ def test_a_damaged_wish_in_the_queue_is_passed_over(tmp_path: Path, note: str) -
     assert held.devices == ("GPU-1",)
     give_back(held)
     lock.release()
+
+
+@pytest.mark.parametrize("folder", ["", "queue/"])
+@pytest.mark.parametrize("name", ["abc", "fake0.abc", "fake0", "1 copy", "-3", "²", ".hidden"])
+def test_foreign_files_are_passed_over(tmp_path: Path, folder: str, name: str) -> None:
+    ledger = ledger_in(tmp_path)
+    (ledger.folder / f"{folder}{name}.lock").write_text("")
+    (ledger.folder / f"{folder}{name}.json").mkdir()
+    held = ledger.take(Wish(("fake0",)))
+    assert held.devices == ("fake0",)
+    give_back(held)
+    assert (ledger.folder / f"{folder}{name}.lock").exists()
+
+
+def test_a_lock_of_another_device_whose_name_begins_alike_does_not_count(tmp_path: Path) -> None:
+    ledger = ledger_in(tmp_path)
+    other = ledger.take(Wish(("a.1",)))
+    assert ledger.holders("a") == []
+    assert len(ledger.holders("a.1")) == 1
+    give_back(other)
+
+
+def test_tickets_are_served_by_number_not_by_name(tmp_path: Path) -> None:
+    """A number of more than ten digits stands after those of ten."""
+    ledger = ledger_in(tmp_path)
+    (ledger.folder / "queue" / f"{10**10 - 2}.lock").write_text("")
+    first, lock = ledger._join(Wish(("a",)))
+    second, other = ledger._join(Wish(("b",)))
+    assert (first.stem, second.stem) == ("9999999999", "10000000000")
+    assert ledger._waiting(second) == [Wish(("a",))]
+    assert ledger._waiting(first) == []
+    lock.release()
+    other.release()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "fake0.0.lock",
+        "fake0.0.json",
+        "mutex.lock",
+        "queue/0000000001.lock",
+        "queue/0000000001.json",
+    ],
+)
+def test_a_folder_in_place_of_a_lock_or_note_is_named(tmp_path: Path, place: str) -> None:
+    environ = {"STARPROMPT_LEASES": str(tmp_path), "STARPROMPT_FAKE_DEVICES": "1"}
+    found = leases.leases_folder(environ) / place
+    found.mkdir()
+    with pytest.raises(UserError, match=rf"{found.name}.*Is a directory.*STARPROMPT_LEASES"):
+        leases.lease(1, environ=environ)
+    found.rmdir()
+    held = leases.lease(1, environ=environ)
+    assert held is not None
+    give_back(held)
+
+
+def test_a_folder_that_cannot_be_read_does_not_pass_for_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = {"STARPROMPT_LEASES": str(tmp_path), "STARPROMPT_FAKE_DEVICES": "1"}
+
+    def refuse(folder: Path) -> list[str]:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(UserError, match=r"queue, by which .*Permission denied"):
+        leases.lease(1, environ=environ)
+
+
+def test_a_ticket_that_somebody_removed_is_no_error(tmp_path: Path) -> None:
+    """Cleaners of /tmp remove files of days ago."""
+    held = ledger_in(tmp_path).take(Wish(("a",)))
+    waiting = Waiter(tmp_path, Wish(("a",)))
+    for left in (ledger_in(tmp_path).folder / "queue").iterdir():
+        left.unlink()
+    give_back(held)
+    give_back(waiting.served())
