@@ -12,13 +12,20 @@ import ctypes
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 #: bytes; larger blocks are those of whole data sets
 KEPT = 2**30
+#: bytes: glibc before 2.35 refuses a larger first parameter (half its HEAP_MAX_SIZE, 32 MiB on 64
+#: bits), and changes nothing then
+KEPT_BY_OLDER = 4 * 2**20 * ctypes.sizeof(ctypes.c_long)
 
 
-def keep_freed_memory() -> bool:
-    """Whether blocks of up to :data:`KEPT` bytes stay with this process from here on; False
-    without glibc, where nothing changes."""
+def keep_freed_memory() -> int:
+    """Up to how many bytes a freed block stays with this process from here on.
+
+    :data:`KEPT`; :data:`KEPT_BY_OLDER` with an older glibc; 0 without glibc, where nothing changes.
+    """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
-        return False
-    return all(mallopt(name, KEPT) == 1 for name in (_MMAP_THRESHOLD, _TRIM_THRESHOLD))
+        return 0
+    mallopt(_TRIM_THRESHOLD, KEPT)
+    sizes = (KEPT, KEPT_BY_OLDER)
+    return next((size for size in sizes if mallopt(_MMAP_THRESHOLD, size) == 1), 0)
