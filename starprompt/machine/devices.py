@@ -66,6 +66,7 @@ def deterministic(on: bool = True) -> Iterator[None]:
     settings: Any = torch.utils.deterministic
     before = (
         torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
         torch.backends.cudnn.benchmark,
         settings.fill_uninitialized_memory,
     )
@@ -84,9 +85,9 @@ def deterministic(on: bool = True) -> Iterator[None]:
             "deterministic: false."
         ) from error
     finally:
-        torch.use_deterministic_algorithms(before[0])
-        torch.backends.cudnn.benchmark = before[1]
-        settings.fill_uninitialized_memory = before[2]
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.backends.cudnn.benchmark = before[2]
+        settings.fill_uninitialized_memory = before[3]
 
 
 def synchronize(device: torch.device) -> None:

@@ -32,6 +32,17 @@ def test_what_was_set_before_is_restored(monkeypatch: pytest.MonkeyPatch) -> Non
     assert torch.utils.deterministic.fill_uninitialized_memory is filled  # type: ignore[attr-defined]
 
 
+def test_a_caller_who_only_wants_warnings_gets_them_back() -> None:
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with deterministic():
+            assert not torch.is_deterministic_algorithms_warn_only_enabled()
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 def test_without_it_nothing_is_set() -> None:
     with deterministic(False):
         assert not torch.are_deterministic_algorithms_enabled()
