@@ -311,8 +311,9 @@ def _numbered(folder: Path, start: str = "") -> list[tuple[int, Path]]:
 
     Raises OSError where the folder cannot be read, which must not pass for an empty one.
     """
-    found = (re.fullmatch(rf"{re.escape(start)}([0-9]+)\.lock", name) for name in os.listdir(folder))
-    return sorted((int(one[1]), folder / one[0]) for one in found if one is not None)
+    named = re.compile(rf"{re.escape(start)}([0-9]+)\.lock")
+    found = ((named.fullmatch(path.name), path) for path in folder.iterdir())
+    return sorted((int(name[1]), path) for name, path in found if name is not None)
 
 
 @contextmanager

@@ -385,10 +385,10 @@ def test_a_folder_that_cannot_be_read_does_not_pass_for_an_empty_one(
 ) -> None:
     environ = {"STARPROMPT_LEASES": str(tmp_path), "STARPROMPT_FAKE_DEVICES": "1"}
 
-    def refuse(folder: Path) -> list[str]:
+    def refuse(folder: Path) -> list[Path]:
         raise PermissionError(13, "Permission denied", str(folder))
 
-    monkeypatch.setattr(os, "listdir", refuse)
+    monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(UserError, match=r"queue, by which .*Permission denied"):
         leases.lease(1, environ=environ)
 
