@@ -38,7 +38,7 @@ from starprompt.data.stream import Task, TaskStream
 from starprompt.errors import UserError
 from starprompt.files import atomic_path, sha256_file, write_trouble
 from starprompt.machine import devices, memory, run_lock
-from starprompt.machine.environment import git_revision, method_source, versions
+from starprompt.machine.environment import git_revision, method_source, recorded_versions
 from starprompt.machine.termination import listening
 from starprompt.record.metrics import measure
 from starprompt.record.record import RunRecord, read_record, write_record
@@ -241,7 +241,7 @@ def _record(
         keys=header.keys,
         device=devices.describe_device(device),
         peak_memory_bytes=max(outcome.peak_memory_bytes for outcome in outcomes),
-        versions=versions(),
+        versions=recorded_versions(),
         git_revision=git_revision(),
         started=work.started,
         finished=checkpoint.now(),

@@ -4,14 +4,17 @@ import ast
 import hashlib
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-#: distributions whose version the record names
+#: distributions whose version enters a run's fingerprint; another one here would make every
+#: finished run one of other libraries
 PACKAGES = ("starprompt", "torch", "torchvision", "timm", "open_clip_torch", "numpy")
+#: distributions that compute a part of some runs and that the record names beside those
+ALSO_RECORDED = ("scipy", "scikit-learn")
 #: nodes that are statements, or hold some
 _BODIES = (ast.stmt, ast.ExceptHandler, ast.match_case)
 #: what a run stands on beside its learner
@@ -28,9 +31,19 @@ METHOD_FOLDERS = (
 
 
 def versions() -> dict[str, str]:
-    """Installed versions by distribution, and Python's; nothing is imported to learn them."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    """Installed versions by distribution, and Python's, as a run's fingerprint has them."""
+    return {"python": platform.python_version(), **_installed(PACKAGES)}
+
+
+def recorded_versions() -> dict[str, str]:
+    """:func:`versions`, and those that a record names without its fingerprint depending on them."""
+    return versions() | _installed(ALSO_RECORDED)
+
+
+def _installed(packages: Iterable[str]) -> dict[str, str]:
+    """Versions by distribution; nothing is imported to learn them."""
+    found = {}
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import ArrowException
 from safetensors import SafetensorError, safe_open
@@ -33,7 +34,7 @@ def verify_run(folder: Path, record: RunRecord, partial: bool = False) -> None:
     Raises :class:`UserError` naming the file and the fault.
     """
     large = [name for name in LARGE_FILES if not partial or (folder / name).exists()]
-    for name in (PREDICTIONS, SELECTION, *large):
+    for name in (SELECTION, *large):
         checked_file(folder / name, record)
     for name in large:
         try:
@@ -42,8 +43,19 @@ def verify_run(folder: Path, record: RunRecord, partial: bool = False) -> None:
         except (OSError, SafetensorError) as error:
             raise _damaged(folder / name, str(error)) from error
     _columns(folder / SELECTION, SELECTION_COLUMNS)
-    found = _columns(folder / PREDICTIONS, PREDICTION_COLUMNS, _evaluated(record))
-    _compare(folder / PREDICTIONS, found, record)
+    verified_predictions(folder, record)
+
+
+def verified_predictions(folder: Path, record: RunRecord) -> dict[str, np.ndarray]:
+    """The columns of a run's predictions by name, each (N,), once they fit its record.
+
+    Checked are the file's digest, its columns, the number of rows, the range of labels and
+    predictions, and the accuracy matrix. Raises :class:`UserError` naming the file and the fault.
+    """
+    path = checked_file(folder / PREDICTIONS, record)
+    found = _columns(path, PREDICTION_COLUMNS, _evaluated(record))
+    _compare(path, found, record)
+    return found
 
 
 def verify_all(folders: Sequence[Path]) -> dict[Path, str]:
@@ -76,9 +88,20 @@ def _columns(path: Path, columns: dict[str, str], most: int | None = None) -> di
         if most is not None and file.metadata.num_rows > most:
             raise _damaged(path, "it has rows of tasks that the record does not have")
         table = file.read(columns=list(columns))
+        for name, kind in columns.items():
+            _require_kind(path, name, table[name], kind)
         return {name: table[name].to_numpy() for name in columns}
     except (OSError, ArrowException, KeyError, ValueError) as error:
         raise _damaged(path, str(error)) from error
+
+
+def _require_kind(path: Path, name: str, column: pa.ChunkedArray, kind: str) -> None:
+    """Whole numbers where the record's schema has some, numbers elsewhere; a value in each row."""
+    whole = pa.types.is_integer(pa.type_for_alias(kind))
+    if not (pa.types.is_integer if whole else pa.types.is_floating)(column.type):
+        raise _damaged(path, f"its column {name} is of type {column.type}, not {kind}")
+    if column.null_count:
+        raise _damaged(path, f"its column {name} has {column.null_count} rows without a value")
 
 
 def _compare(path: Path, found: dict[str, np.ndarray], record: RunRecord) -> None:

@@ -104,7 +104,7 @@ def digests_command(
 ) -> None:
     """Compare the predictions of portable runs with those that another machine computed.
 
-    Exit status 1 if they differ although the libraries are the same.
+    Exit status 1 if they differ by more than other libraries' rounding explains.
 
     Example: starprompt digests --config results/demo-portable/config.yaml
     """

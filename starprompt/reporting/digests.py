@@ -16,14 +16,17 @@ def compare_digests(config: Config, write: bool = False) -> tuple[bool, list[str
 
     write  keep the runs' digests instead of comparing
 
-    Runs that other libraries computed may differ: that is said, and is no failure. Raises
-    :class:`UserError` for runs that are missing, damaged or not portable, and without digests.
+    Predicted classes and scores that other libraries computed may differ: that is said, and is no
+    failure. Which runs and evaluations there are does not depend on libraries. Raises
+    :class:`UserError` for runs that are missing, damaged, another experiment's or not portable,
+    and where the digests are missing or another experiment's.
     """
     from starprompt.analysis.digests import (
         differences,
         digest_runs,
         other_versions,
         read_digests,
+        unknown_versions,
         write_digests,
     )
 
@@ -46,10 +49,22 @@ def compare_digests(config: Config, write: bool = False) -> tuple[bool, list[str
         return True, [f"wrote {path}"]
     path = find(path)
     expected = read_digests(path)
-    unlike, versions = differences(expected, found), other_versions(expected, found)
+    if expected.experiment != config.name:
+        raise UserError(
+            f"{path} holds the digests of {expected.experiment!r:.100}, not of {config.name}; take "
+            f"those of {config.name}, or write them with `starprompt digests --write`."
+        )
+    unlike = differences(expected, found)
     if not unlike:
         return True, [f"{len(cells)} runs are, byte for byte, those of {path}."]
-    said = [f"{len(unlike)} of {len(cells)} runs differ from {path}:", *unlike]
-    if versions:
+    n_runs = len(expected.runs.keys() | found.runs.keys())
+    said = [f"{len(unlike)} of {n_runs} runs differ from {path}:", *(one.text for one in unlike)]
+    versions, unknown = other_versions(expected, found), unknown_versions(expected, found)
+    rounded = bool(versions) and all(one.by_rounding for one in unlike)
+    if rounded:
         said.append(f"Other libraries may round otherwise, and this machine has {versions}.")
-    return bool(versions), said
+    elif versions:
+        said.append(f"This machine has {versions}, but rounding does not explain every difference.")
+    elif unknown:
+        said.append(f"The versions of {', '.join(unknown)} are not known on both sides.")
+    return rounded, said

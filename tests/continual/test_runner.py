@@ -15,6 +15,7 @@ from torch import Tensor
 from starprompt.continual.prediction_files import PREDICTION_SCHEMA, SELECTION_SCHEMA
 from starprompt.data.batch import Batch
 from starprompt.errors import UserError
+from starprompt.machine import environment
 from starprompt.record.record import read_record
 from tests.helpers.continual_toy import ToyLearner, ToyStream, outcome_of, run_toy
 
@@ -124,6 +125,16 @@ def test_the_files_agree_with_each_other(tmp_path: Path) -> None:
     linear = 6 * 48 + 6
     assert record.parameters == {"trained": linear, "operations": 2 * 6 * 48}
     assert record.attempts == 1 and record.peak_memory_bytes > 2**20
+
+
+def test_the_record_names_scipy_and_scikit_learn_and_the_fingerprint_does_not_know_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run_toy(tmp_path, fingerprint=None)
+    assert {"scipy", "scikit-learn", "torch"} <= first.versions.keys()
+    monkeypatch.setattr(environment, "ALSO_RECORDED", ())
+    again = run_toy(tmp_path, fingerprint=None)
+    assert again == first, "the run is finished, although its environment says less"
 
 
 def test_a_joint_stream_is_tested_on_every_task(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy
+import sklearn
 import torch
 
 from starprompt.machine import environment
@@ -15,6 +17,19 @@ def test_versions_name_the_libraries_that_are_loaded() -> None:
     assert found["torch"] == torch.__version__.split("+")[0] or found["torch"] in torch.__version__
     assert found["numpy"] == np.__version__
     assert set(environment.PACKAGES) < set(found)
+
+
+def test_fingerprints_name_the_libraries_that_they_always_named() -> None:
+    """Another name would make every finished run one of other libraries."""
+    named = ["python", "starprompt", "torch", "torchvision", "timm", "open_clip_torch", "numpy"]
+    assert list(environment.versions()) == named
+
+
+def test_records_name_scipy_and_scikit_learn_beside_them() -> None:
+    found = environment.recorded_versions()
+    assert found["scipy"] == scipy.__version__
+    assert found["scikit-learn"] == sklearn.__version__
+    assert environment.versions().items() < found.items()
 
 
 def _git(folder: Path, *arguments: str) -> str:

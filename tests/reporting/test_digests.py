@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from starprompt.analysis import digests as measured
-from starprompt.analysis.digests import Digests, RunDigest, TaskDigest, read_digests
+from starprompt.analysis.digests import (
+    ROUNDING,
+    Digests,
+    RunDigest,
+    TaskDigest,
+    read_digests,
+    write_digests,
+)
 from starprompt.config.experiment import Config, load_config
 from starprompt.errors import UserError
 from starprompt.reporting import digests
@@ -15,10 +22,14 @@ from tests.helpers.paths import REPOSITORY
 SHIPPED = sorted((REPOSITORY / "config" / "digests").glob("*.json"))
 
 
-def found(predictions: str = "a", torch: str = "1") -> Digests:
-    task = TaskDigest(predictions=predictions, scores="s")
-    run = RunDigest(file="f", writer="w", final_average_accuracy=50.0, tasks=[task])
-    return Digests(experiment="demo", versions={"torch": torch}, runs={"d/m/seed1": run})
+NAME = "d/m/seed1"
+
+
+def found(predictions: str = "a", torch: str = "1", *, tasks: int = 1, name: str = NAME) -> Digests:
+    task = TaskDigest(predictions=predictions * 16, scores="5" * 16)
+    run = RunDigest(file="f" * 64, writer="w", final_average_accuracy=50.0, tasks=[task] * tasks)
+    versions = dict.fromkeys(ROUNDING, "1") | {"torch": torch}
+    return Digests(experiment="demo-quick", versions=versions, runs={name: run})
 
 
 @pytest.fixture
@@ -60,6 +71,36 @@ def test_other_predictions_of_other_libraries_are_said_and_pass(
     assert "torch 2 (not 1)" in lines[-1]
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        found(torch="2", name="d/m/seed2"),  # a missing and a superfluous run
+        found(torch="2", tasks=2),
+        found("b", torch="unknown"),
+        found("b", torch="not installed"),
+        found("b", torch=""),
+    ],
+    ids=["runs", "evaluations", "unknown", "not installed", "empty"],
+)
+def test_what_rounding_cannot_explain_fails_under_other_libraries(
+    config: Config, monkeypatch: pytest.MonkeyPatch, other: Digests
+) -> None:
+    monkeypatch.setattr(measured, "digest_runs", lambda name, folders: other)
+    same, lines = compare_digests(config)
+    assert not same
+    if other.versions["torch"] == "2":
+        assert lines[-1].startswith("This machine has torch 2 (not 1), but rounding does not")
+    else:
+        assert lines[-1] == "The versions of torch are not known on both sides."
+
+
+def test_digests_of_another_experiment_are_refused(config: Config, tmp_path: Path) -> None:
+    named = found().model_copy(update={"experiment": "demo"})
+    write_digests(tmp_path / "demo-quick.json", named)
+    with pytest.raises(UserError, match="holds the digests of 'demo', not of demo-quick"):
+        compare_digests(config)
+
+
 def test_native_experiments_are_refused() -> None:
     with pytest.raises(UserError, match="demo-quick has numerics: native"):
         compare_digests(load_config(REPOSITORY / "config" / "demo-quick.yaml"))
@@ -69,6 +110,7 @@ def test_native_experiments_are_refused() -> None:
 def test_the_shipped_digests_are_those_of_a_shipped_experiment(path: Path) -> None:
     kept = read_digests(path)
     assert kept.experiment == path.stem
+    assert "unknown" not in kept.versions.values()
     config = load_config(REPOSITORY / "config" / f"{path.stem.removesuffix('-portable')}.yaml")
     runs = {
         f"{dataset}/{method}/seed{seed}"
