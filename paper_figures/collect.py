@@ -9,6 +9,7 @@ import pandas as pd
 
 from paper_figures.plan import Plan
 from paper_figures.stamps import unchanged
+from starprompt.analysis.noise import RUN_COLUMNS, SAME
 from starprompt.analysis.runs import ACCURACY_COLUMNS, accuracy_rows, run_row
 from starprompt.errors import UserError
 from starprompt.record.configuration import fixed_order
@@ -38,8 +39,9 @@ class Results:
               pairs whose task was not yet seen are left out
     missing   why each other run of the plan has no record: "not run", "running", "failed", ...
     origins   by run, whose it is; runs made here are left out
-    noise     one row a data set and method: dataset, method, rounding_std (percent), repeats;
-              empty where it was not measured
+    noise     one row a data set and method: dataset, method, rounding_std (percent), repeats, and
+              other_runs, which is true where it was measured on other runs than these; empty where
+              it was not measured
     measured  by data set, what figures have measured of the runs' other files, read once
     """
 
@@ -49,7 +51,7 @@ class Results:
     accuracy: pd.DataFrame
     missing: Mapping[Key, str] = field(default_factory=dict)
     origins: Mapping[Key, str] = field(default_factory=dict)
-    noise: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=NOISE_COLUMNS))
+    noise: pd.DataFrame = field(default_factory=lambda: _no_noise())
     measured: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def stream(self, dataset: str) -> StreamRecord | None:
@@ -156,25 +158,22 @@ def collect(plan: Plan, states: Mapping[Key, str] | None = None) -> Results:
         )[[*KEYS, *ACCURACY_COLUMNS]],
         missing=missing,
         origins=origins,
-        noise=_read_noise(plan.noise),
+        noise=_read_noise(plan.noise, records),
     )
 
 
-def _read_noise(path: Path | None) -> pd.DataFrame:
-    """How far rounding moves each method, if that was measured.
+def _no_noise() -> pd.DataFrame:
+    return pd.DataFrame(columns=[*NOISE_COLUMNS, "other_runs"])
+
+
+def _read_noise(path: Path | None, records: Mapping[Key, RunRecord]) -> pd.DataFrame:
+    """How far rounding moves each method, if that was measured, and whether on these runs.
 
     Raises :class:`UserError` for a damaged table.
     """
     if path is None or not path.is_file():
-        return pd.DataFrame(columns=NOISE_COLUMNS)
-    try:
-        found = pd.read_csv(unchanged(path))[NOISE_COLUMNS].astype(
-            {"rounding_std": float, "repeats": int}
-        )
-    except (ValueError, KeyError, OSError) as error:
-        raise UserError(
-            f"{path} is not a noise table ({error}); remove it, or run `starprompt noise` again."
-        ) from error
+        return _no_noise()
+    found = _noise_csv(path, NOISE_COLUMNS, {"rounding_std": float, "repeats": int})
     if not found["rounding_std"].between(0, 100).all():
         raise UserError(
             f"{path}: rounding_std must lie between 0 and 100 percent; remove it, or run "
@@ -185,7 +184,38 @@ def _read_noise(path: Path | None) -> pd.DataFrame:
             f"{path} has two rows for one data set and method; remove the file and run "
             "`starprompt noise` again."
         )
-    return found
+    runs = path.with_name("noise-runs.csv")
+    types = {"seed": int, "perturbation": int, "accuracy": float}
+    measured = _noise_csv(runs, list(RUN_COLUMNS), types) if runs.is_file() else None
+    return found.assign(
+        other_runs=[
+            measured is None or not _measured_on(measured, records, dataset, method)
+            for dataset, method in zip(found["dataset"], found["method"], strict=True)
+        ]
+    )
+
+
+def _noise_csv(path: Path, columns: list[str], types: Mapping[str, type]) -> pd.DataFrame:
+    try:
+        return pd.read_csv(unchanged(path))[columns].astype(types)
+    except (ValueError, KeyError, OSError) as error:
+        raise UserError(
+            f"{path} is not a noise table ({error}); remove it, or run `starprompt noise` again."
+        ) from error
+
+
+def _measured_on(
+    measured: pd.DataFrame, records: Mapping[Key, RunRecord], dataset: str, method: str
+) -> bool:
+    """Whether the unperturbed runs of a noise table are the finished ones, by their accuracies."""
+    own = measured[(measured["dataset"] == dataset) & (measured["method"] == method)]
+    plain = own[own["perturbation"] == 0]
+    both = [
+        (accuracy, records[dataset, method, seed].metrics.final_average_accuracy)
+        for seed, accuracy in zip(plain["seed"], plain["accuracy"], strict=True)
+        if (dataset, method, seed) in records
+    ]
+    return bool(both) and all(abs(one - other) < SAME for one, other in both)
 
 
 def _keyed(key: Key, rows: pd.DataFrame) -> pd.DataFrame:

@@ -123,12 +123,14 @@ def noise_command(
     """
     experiment = loaded(config, threads, gpu)
     settle(experiment, f"noise of {experiment.name}")
-    from starprompt.reporting.noise import stamp_noise
+    from starprompt.reporting.noise import refuse_damaged_noise, write_noise
     from starprompt.training.noise import measure_noise
 
-    table = measure_noise(experiment, repeats, dataset or (), method or ())
+    refuse_damaged_noise(experiment)
+    runs = measure_noise(experiment, repeats, dataset or (), method or ())
+    table, written = write_noise(experiment, runs)
     typer.echo(table.to_string(index=False, float_format="%.3f"))
-    for path in stamp_noise(experiment):
+    for path in written:
         typer.echo(f"wrote {path}")
 
 
@@ -152,8 +154,8 @@ def variance_command(
     from starprompt.reporting.variance import make_variance
     from starprompt.training.variance import measure_variance
 
-    measure_variance(experiment, repeats, order or (), method or ())
-    for path in make_variance(experiment):
+    runs = measure_variance(experiment, repeats, order or (), method or ())
+    for path in make_variance(experiment, runs):
         typer.echo(f"wrote {path}")
 
 

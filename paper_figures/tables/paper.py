@@ -221,10 +221,11 @@ def _rounding(results: Results, dataset: str) -> list[Column]:
     noise = results.noise[results.noise["dataset"] == dataset].set_index("method")
     if noise.empty:
         return []
-    values = pd.DataFrame(
-        {"mean": noise["rounding_std"], "std": float("nan"), "n": noise["repeats"]}
-    )
-    return [Column(ROUNDING.name, ROUNDING.heading, ROUNDING, values, {})]
+    other = noise["other_runs"].astype(bool)
+    own = noise[~other]
+    values = pd.DataFrame({"mean": own["rounding_std"], "std": float("nan"), "n": own["repeats"]})
+    gaps = dict.fromkeys(noise.index[other], "measured on other runs than these")
+    return [Column(ROUNDING.name, ROUNDING.heading, ROUNDING, values, gaps)]
 
 
 def cost_table(results: Results, dataset: str) -> Table:

@@ -8,12 +8,9 @@ from pathlib import Path
 
 from starprompt.config.experiment import RESULTS, Config, Run, noise_file
 
-#: columns of :func:`noise_runs_file`
-NOISE_RUN_COLUMNS = ("dataset", "method", "seed", "perturbation", "accuracy")
-
 
 def noise_runs_file(name: str, results: Path = RESULTS) -> Path:
-    """One row a run of ``starprompt noise``."""
+    """One row a run of ``starprompt noise``, as :mod:`starprompt.analysis.noise` has them."""
     return noise_file(name, results).with_name("noise-runs.csv")
 
 

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starprompt.config.experiment import RESULTS, Config, Run
 from starprompt.config.spread import (
@@ -13,6 +13,7 @@ from starprompt.config.spread import (
     variance_runs_file,
 )
 from starprompt.errors import UserError, reason
+from starprompt.files import atomic_path
 from starprompt.record.run_files import RECORD
 
 if TYPE_CHECKING:
@@ -30,9 +31,14 @@ def measured_records(config: Config, command: str, results: Path = RESULTS) -> d
 
     Raises :class:`UserError` for a damaged table.
     """
-    table = _runs(config.name, command, results)
-    if table is None:
-        return {}
+    table = read_runs(config.name, command, results)
+    return {} if table is None else records_of(config, command, table, results)
+
+
+def records_of(
+    config: Config, command: str, table: "pd.DataFrame", results: Path = RESULTS
+) -> dict[str, Path]:
+    """The records of the runs in ``table``, by their folders; of those there are."""
     folders = []
     for row in table.to_dict("records"):
         cell = Run(str(row["dataset"]), str(row["method"]), int(row["seed"]))
@@ -55,7 +61,7 @@ def measuring_commands(
     of = f"--config {shlex.quote(str(file))}"
     lines = [f"starprompt data prepare {name}" for name in config.datasets]
     lines += [f"starprompt embed {of} --dataset {name}" for name in config.datasets]
-    table = _runs(config.name, command, results)
+    table = read_runs(config.name, command, results)
     if table is None or table.empty:
         return [*lines, f"starprompt {command} {of}"]
     orders = [f"--order {order}" for order in dict.fromkeys(table.get("order_seed", ()))]
@@ -76,8 +82,11 @@ def measuring_commands(
     return lines
 
 
-def _runs(name: str, command: str, results: Path) -> "pd.DataFrame | None":
-    """A command's table of runs; None where it is not there."""
+def read_runs(name: str, command: str, results: Path = RESULTS) -> "pd.DataFrame | None":
+    """A command's table of runs; None where it is not there.
+
+    Raises :class:`UserError` for one that is damaged, changed, or holds what no run gives.
+    """
     import pandas as pd
 
     from paper_figures.stamps import unchanged
@@ -85,12 +94,30 @@ def _runs(name: str, command: str, results: Path) -> "pd.DataFrame | None":
     path = RUNS[command](name, results)
     if not path.is_file():
         return None
-    whole = ["seed", "perturbation", *(["order_seed"] if command == "variance" else [])]
+    order = ["order_seed"] if command == "variance" else []
+    keys = ["dataset", "method", *order, "seed", "perturbation"]
     try:
-        table = pd.read_csv(unchanged(path), keep_default_na=False)[["dataset", "method", *whole]]
-        return table.astype(dict.fromkeys(whole, int))
+        table = pd.read_csv(unchanged(path), keep_default_na=False)[[*keys, "accuracy"]]
+        table = table.astype({**dict.fromkeys(keys[2:], int), "accuracy": float})
+        if not table["accuracy"].between(0, 100).all():
+            raise ValueError("an accuracy is not between 0 and 100 percent")
+        if table["perturbation"].lt(0).any():
+            raise ValueError("a perturbation is below 0")
+        if table.duplicated(keys).any():
+            raise ValueError("it has two rows for one run")
     except (ValueError, KeyError, OSError) as error:
         raise UserError(
-            f"{path} is not a table of runs ({reason(error)}); remove it, or run "
+            f"{path} is not a table of runs ({reason(error)}); remove it and run "
             f"`starprompt {command}` again."
         ) from error
+    return table
+
+
+def write_csv(path: Path, table: "pd.DataFrame", **options: Any) -> Path:
+    """Write a table; what stands beside an earlier one is removed first, as it is of that one."""
+    from paper_figures.stamps import side_file
+
+    side_file(path).unlink(missing_ok=True)
+    with atomic_path(path) as part:
+        table.to_csv(part, index=False, **options)
+    return path

@@ -1,14 +1,19 @@
-"""From crossed runs to a table of where their spread comes from: ``results/NAME/variance.*``."""
+"""From crossed runs to tables of where their spread comes from, beside an experiment's own.
+
+variance-runs.csv  a row a run: dataset, method, order_seed, seed, perturbation, accuracy
+variance.csv       a row a data set and method, or difference of two, see
+                   :func:`starprompt.analysis.variance.variance_table`
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starprompt.config.experiment import RESULTS, Config
 from starprompt.config.spread import variance_file, variance_runs_file
-from starprompt.errors import UserError
+from starprompt.machine.loading import loading
 from starprompt.reporting.plan import make_plan
 from starprompt.reporting.reproduce import with_provenance
-from starprompt.reporting.spread import measured_records
+from starprompt.reporting.spread import records_of, write_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,35 +21,30 @@ if TYPE_CHECKING:
 PAGE = "variance-findings.md"
 
 
-def make_variance(config: Config, results: Path = RESULTS) -> list[Path]:
-    """Write the table in its forms and a page of what it means; say beside all tables what they
-    were made from. Returns the paths, those of the measured tables first.
+def make_variance(config: Config, runs: "pd.DataFrame", results: Path = RESULTS) -> list[Path]:
+    """Write the tables and a page of what they mean, which say what they were made from.
 
-    Raises :class:`UserError` when ``starprompt variance`` has not measured it, or the file is
-    damaged.
+    runs  one row a run, as :mod:`starprompt.analysis.variance` has them; the differences are those
+          of the first method to the others
+
+    Returns the paths: the table of runs, that of components, its forms, the page.
     """
-    import pandas as pd
+    with loading():
+        from starprompt.analysis.variance import variance_table
 
-    from paper_figures.stamps import unchanged
-    from starprompt.analysis.variance import SOURCES
-
-    path = variance_file(config.name, results)
-    try:
-        frame = pd.read_csv(unchanged(path), keep_default_na=False).astype(
-            dict.fromkeys(SOURCES, float)
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{path} is missing or is not a table of variances ({error}); run `starprompt "
-            "variance`."
-        ) from error
-    runs = variance_runs_file(config.name, results)
-    measured = [file for file in (runs, path) if file.is_file()]
+    table = variance_table(runs, str(runs["method"].iloc[0]))
+    files = {
+        variance_runs_file(config.name, results): runs,
+        variance_file(config.name, results): table,
+    }
     return with_provenance(
         "variance",
         config,
-        measured_records(config, "variance", results),
-        lambda: [*measured, *_written(config, frame, results)],
+        records_of(config, "variance", runs, results),
+        lambda: [
+            *(write_csv(path, frame, float_format="%.10g") for path, frame in files.items()),
+            *_written(config, table, results),
+        ],
     )
 
 

@@ -1,30 +1,24 @@
-"""How far rounding alone moves each method's accuracy, beside how far seeds do.
+"""Runs that show what rounding alone does: repeats, perturbed by one unit in the last place.
 
-Every run is repeated under perturbations of one unit in the last place, its first stage under the
-same one. Two files stand beside the experiment's tables, which take up the second:
-
-    noise-runs.csv  a row a run: dataset, method, seed, perturbation (0: none), accuracy
-    noise.csv       a row a data set and method, see :func:`summarise`
+A run's first stage is repeated under the same perturbation. :mod:`starprompt.reporting.noise`
+writes the tables.
 """
 
 import logging
-import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pandas as pd
 
-from starprompt.config.experiment import RESULTS, Config, Run, noise_file
+from starprompt.analysis.noise import RUN_COLUMNS
+from starprompt.config.experiment import RESULTS, Config, Run
 from starprompt.config.methods import load_method
-from starprompt.config.spread import NOISE_RUN_COLUMNS, noise_runs_file, repeated_folder
+from starprompt.config.spread import repeated_folder
 from starprompt.errors import UserError, unknown_name
-from starprompt.files import atomic_path
 from starprompt.record.record import RunRecord
 from starprompt.training.perturbation import Perturbation
 from starprompt.training.run import run
 
 logger = logging.getLogger(__name__)
-KEYS = NOISE_RUN_COLUMNS[:-1]
 
 
 def measure_noise(
@@ -33,13 +27,12 @@ def measure_noise(
     datasets: Sequence[str] = (),
     methods: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Repeat runs under ``repeats`` perturbations each; write both files, return the second.
+    """Repeat runs under ``repeats`` perturbations each; one row a run, as ``RUN_COLUMNS`` has it.
 
     datasets, methods  only these; all of the experiment's by default
 
     Finished runs are read, not trained again, so that a larger number goes on from a smaller one.
-    Rows of earlier calls about other runs are kept. Raises :class:`UserError` for a name that is
-    not the experiment's.
+    Raises :class:`UserError` for a name that is not the experiment's.
     """
     if repeats < 1:
         raise UserError(f"{repeats} repeats show no spread; give 1 or more.")
@@ -52,8 +45,8 @@ def measure_noise(
                 raise unknown_name(f"{kind} of {config.name}", name, known)
     cells = [
         Run(dataset, method, seed)
-        for dataset in datasets or config.datasets
-        for method in methods or config.methods
+        for dataset in dict.fromkeys(datasets or config.datasets)
+        for method in dict.fromkeys(methods or config.methods)
         for seed in config.seeds
     ]
     rows = []
@@ -62,13 +55,7 @@ def measure_noise(
             accuracy = record.metrics.final_average_accuracy
             rows.append((*cell, number, accuracy))
             logger.info("%s on %s, seed %d, perturbation %d: %.2f%%", *_shown(cell), *rows[-1][3:])
-    path_of_runs = noise_runs_file(config.name, RESULTS)
-    runs = _with_earlier(pd.DataFrame(rows, columns=list(NOISE_RUN_COLUMNS)), path_of_runs)
-    table = summarise(runs)
-    for frame, path in ((runs, path_of_runs), (table, noise_file(config.name, RESULTS))):
-        with atomic_path(path) as part:
-            frame.to_csv(part, index=False)
-    return table
+    return pd.DataFrame(rows, columns=list(RUN_COLUMNS))
 
 
 def _shown(cell: Run) -> tuple[str, str, int]:
@@ -93,41 +80,3 @@ def _repeated(config: Config, cell: Run, repeats: int) -> Iterator[tuple[int, Ru
                 perturbation=Perturbation(number, RESULTS / "noise" / config.name / cell.dataset),
             )
         yield number, record
-
-
-def _with_earlier(runs: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """These rows, and those of an earlier call that are about other runs."""
-    if not path.is_file():
-        return runs
-    try:
-        earlier = pd.read_csv(path)[list(runs.columns)]
-    except (ValueError, KeyError, OSError) as error:
-        raise UserError(f"{path} is not a table of runs ({error}); remove it.") from error
-    return pd.concat([earlier, runs]).drop_duplicates(list(KEYS), keep="last", ignore_index=True)
-
-
-def summarise(runs: pd.DataFrame) -> pd.DataFrame:
-    """From one row a run (dataset, method, seed, perturbation, accuracy) to one a method.
-
-    rounding_std    sample deviation within a seed, pooled over seeds
-    rounding_range  largest difference between two runs of one seed
-    seeds_std       sample deviation of the unperturbed runs over seeds; NaN for one seed
-    seeds, repeats  counts; repeats include the unperturbed run
-    """
-    rows = []
-    for (dataset, method), own in runs.groupby(["dataset", "method"], sort=False):
-        of_seed = own.groupby("seed")["accuracy"]
-        plain = own[own["perturbation"] == 0]["accuracy"]
-        rows.append(
-            {
-                "dataset": dataset,
-                "method": method,
-                "seeds": own["seed"].nunique(),
-                "repeats": int(of_seed.count().min()),
-                "mean": own["accuracy"].mean(),
-                "rounding_std": math.sqrt(of_seed.var().mean()),
-                "rounding_range": (of_seed.max() - of_seed.min()).max(),
-                "seeds_std": plain.std(),
-            }
-        )
-    return pd.DataFrame(rows)

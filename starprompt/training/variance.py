@@ -2,10 +2,7 @@
 
 A run's seed gives the class order, and everything that training draws: initial weights, order of
 images, augmentation, replayed features. Here the two are crossed, and each pair is repeated under
-perturbations of one unit in the last place. Two files stand beside the experiment's tables:
-
-    variance-runs.csv  a row a run: dataset, method, order_seed, seed, perturbation, accuracy
-    variance.csv       see :func:`starprompt.analysis.variance.variance_table`
+perturbations of one unit in the last place. :mod:`starprompt.reporting.variance` writes the tables.
 """
 
 import logging
@@ -13,12 +10,11 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from starprompt.analysis.variance import RUN_COLUMNS, variance_table
+from starprompt.analysis.variance import RUN_COLUMNS
 from starprompt.config.experiment import RESULTS, Config, Run
 from starprompt.config.methods import load_method
-from starprompt.config.spread import crossed_folder, variance_file, variance_runs_file
+from starprompt.config.spread import crossed_folder
 from starprompt.errors import UserError, unknown_name
-from starprompt.files import atomic_path
 from starprompt.training.perturbation import Perturbation
 from starprompt.training.run import run
 
@@ -31,15 +27,14 @@ def measure_variance(
     orders: Sequence[int] = (),
     methods: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Train what is not there; write both files, return the second.
+    """Train what is not there; one row a run, as ``RUN_COLUMNS`` has it.
 
     repeats  runs of each class order and seed: one as it is, the others perturbed
     orders   seeds of class orders; the experiment's seeds by default
     methods  only these; all of the experiment's by default
 
     Finished runs are read, not trained again; those whose order is their seed's are the
-    experiment's own. The differences are those of the first method to the others. Raises
-    :class:`UserError` for a design too small for components.
+    experiment's own. Raises :class:`UserError` for a design too small for components.
     """
     orders = list(dict.fromkeys(orders or config.seeds))
     if min(repeats, len(orders), len(config.seeds)) < 2:
@@ -50,7 +45,7 @@ def measure_variance(
     for name in methods:
         if name not in config.methods:
             raise unknown_name(f"method of {config.name}", name, config.methods)
-    chosen = list(methods or config.methods)
+    chosen = list(dict.fromkeys(methods or config.methods))
     rows = []
     for dataset in config.datasets:
         for method in chosen:
@@ -63,15 +58,7 @@ def measure_variance(
                             "%s on %s, class order of %d, seed %d, perturbation %d: %.2f%%",
                             method, dataset, order, seed, number, accuracy,
                         )  # fmt: skip
-    runs = pd.DataFrame(rows, columns=list(RUN_COLUMNS))
-    table = variance_table(runs, chosen[0])
-    for frame, path in (
-        (runs, variance_runs_file(config.name, RESULTS)),
-        (table, variance_file(config.name, RESULTS)),
-    ):
-        with atomic_path(path) as part:
-            frame.to_csv(part, index=False, float_format="%.10g")
-    return table
+    return pd.DataFrame(rows, columns=list(RUN_COLUMNS))
 
 
 def _repeated(config: Config, cell: Run, order: int, repeats: int) -> Iterator[tuple[int, float]]:

@@ -13,7 +13,6 @@ from starprompt.reporting import variance
 from starprompt.reporting.reproduce import reproduce
 from starprompt.reporting.spread import measured_records, measuring_commands
 from tests.helpers.noise_tables import CONFIG, FILE, noise, write_experiment
-from tests.helpers.variances import components
 from tests.helpers.whole_runs import write_whole_run
 
 
@@ -44,14 +43,13 @@ def test_a_table_of_variances_says_it_in_every_form() -> None:
         for order in (7, 1993) for seed in (1993, 1996) for number in (0, 1)
     ]  # fmt: skip
     columns = ["dataset", "method", "order_seed", "seed", "perturbation", "accuracy"]
-    pd.DataFrame(rows, columns=columns).to_csv("results/small/variance-runs.csv", index=False)
-    names = {"method-0": "finetune", "method-1": "ncm", "set-0": "digits"}
-    components().replace(names).to_csv("results/small/variance.csv", index=False)
+    runs = pd.DataFrame(rows, columns=columns)
     cell = Run("digits", "finetune", 1993)
     write_whole_run(CONFIG, cell, crossed_folder(CONFIG, cell, 7, 1))
+    written = variance.make_variance(CONFIG, runs)
     found = measured_records(CONFIG, "variance")
     assert list(found) == ["results/variance/small/digits/finetune/order7-seed1993-1"]
-    for path in variance.make_variance(CONFIG):
+    for path in written:
         assert read_stamp(path).runs == 1
         assert reproduce(path)[-1] == (
             f"starprompt variance --config {FILE} --repeats 2 --order 7 --order 1993 "

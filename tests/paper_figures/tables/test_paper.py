@@ -16,6 +16,7 @@ from paper_figures.plan import DatasetColumn, MethodRow, Plan
 from paper_figures.tables import forms, paper
 from paper_figures.tables import paper as tables
 from paper_figures.tables.forms import to_csv, to_latex, to_markdown
+from starprompt.analysis.noise import RUN_COLUMNS
 from starprompt.record.record import read_record, write_record
 from tests.helpers import fake_results
 from tests.helpers.hostile_texts import HOSTILE, table_of
@@ -231,6 +232,7 @@ def test_what_rounding_does_stands_beside_the_metrics_where_it_was_measured(tmp_
         "set-0,method-1,0.456,3,2\nset-1,method-0,9,3,2\n",
         encoding="utf-8",
     )
+    write_noise_runs(plan, noise, "method-1")
     table = tables.metrics_table(collect(replace(plan, noise=noise)), "set-0")
     frame = pd.read_csv(io.StringIO(to_csv(table))).set_index("method")
     assert frame.loc["method-1", "rounding_std"] == 0.456
@@ -238,3 +240,26 @@ def test_what_rounding_does_stands_beside_the_metrics_where_it_was_measured(tmp_
     text = to_markdown(table)
     assert "Rounding [%]" in text
     assert "0.46" in text
+
+
+@pytest.mark.parametrize("moved", [None, 2.0])
+def test_what_rounding_does_to_other_runs_is_not_shown(tmp_path: Path, moved: float | None) -> None:
+    plan = small_plan(tmp_path, methods=3)
+    noise = tmp_path / "noise.csv"
+    noise.write_text("dataset,method,rounding_std,repeats\nset-0,method-1,0.456,3\n")
+    if moved is not None:
+        write_noise_runs(plan, noise, "method-1", moved)
+    text = to_markdown(tables.metrics_table(collect(replace(plan, noise=noise)), "set-0"))
+    assert "0.46" not in text
+    assert "measured on other runs than these" in text
+
+
+def write_noise_runs(plan: Plan, noise: Path, method: str, moved: float = 0.0) -> None:
+    """Rows of a method's finished runs on the first data set, in the table beside ``noise``."""
+    records = collect(plan).of("set-0", method)
+    rows = [
+        ("set-0", method, seed, 0, record.metrics.final_average_accuracy + moved)
+        for seed, record in records.items()
+    ]
+    runs = pd.DataFrame(rows, columns=list(RUN_COLUMNS))
+    runs.to_csv(noise.with_name("noise-runs.csv"), index=False)
