@@ -1,6 +1,6 @@
 """All records of an experiment as tidy frames: one row a run, or one row a run, task and time."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from paper_figures.stamps import unchanged
 from starprompt.analysis.noise import RUN_COLUMNS, SAME
 from starprompt.analysis.runs import ACCURACY_COLUMNS, accuracy_rows, run_row
 from starprompt.errors import UserError
-from starprompt.record.configuration import fixed_order
+from starprompt.record.configuration import configuration, fixed_order, flattened
 from starprompt.record.origins import origin_of
 from starprompt.record.record import RunRecord, StreamRecord, read_record
 from starprompt.record.run_files import RECORD, RunKey
@@ -20,6 +20,8 @@ from starprompt.record.run_files import RECORD, RunKey
 Key = RunKey
 #: why a run has no record, where nothing says more
 NOT_RUN = "not run"
+#: how the reason begins why a run that is there is left out
+OTHER = "of another configuration"
 KEYS = ("dataset", "method", "seed")
 #: How many missing runs a message names before it only counts them.
 _NAMED = 8
@@ -86,7 +88,8 @@ class Results:
 
     def remarks(self, datasets: Sequence[str]) -> dict[str, str]:
         """By method, what a reader must know of its runs on some data sets: whose they are, and
-        whether different code made them. Records that name no code are not held against others."""
+        whether they differ in code, values, settings or weights. What a record of an earlier
+        version does not name is not held against others."""
         origins: dict[str, dict[str, dict[int, None]]] = {}
         sources: dict[str, dict[str, dict[int, None]]] = {}
         for (dataset, method, seed), record in self.records.items():
@@ -104,7 +107,27 @@ class Results:
             if len(by_source) > 1:
                 said = (f"{source} ({_seeds(seeds)})" for source, seeds in by_source.items())
                 found.setdefault(method, []).append(f"different code: {', '.join(said)}")
-        return {method: "; ".join(said) for method, said in found.items()}
+        for method in dict.fromkeys(method for of, method, _ in self.records if of in datasets):
+            for dataset in datasets:
+                if (differing := _differing(self.of(dataset, method))) is not None:
+                    found.setdefault(method, []).append(differing)
+        return {method: "; ".join(dict.fromkeys(said)) for method, said in found.items()}
+
+
+def _differing(records: Mapping[int, RunRecord]) -> str | None:
+    """The first value, setting or weight in which runs of one cell differ, with their seeds."""
+    values: dict[str, dict[str, dict[int, None]]] = {}
+    for seed, record in records.items():
+        parts = configuration(record)
+        for name in ("hyperparameters", "backbones", "settings"):
+            for key, value in flattened(parts[name]).items():
+                if key != "order_seed":
+                    values.setdefault(key, {}).setdefault(f"{value!r:.20}", {})[seed] = None
+    for key, by_value in values.items():
+        if len(by_value) > 1:
+            said = ", ".join(f"{value} ({_seeds(seeds)})" for value, seeds in by_value.items())
+            return f"different {key}: {said}"
+    return None
 
 
 def _seeds(seeds: Iterable[int]) -> str:
@@ -112,10 +135,16 @@ def _seeds(seeds: Iterable[int]) -> str:
     return f"seed{'s' if len(listed) > 1 else ''} {', '.join(listed)}"
 
 
-def collect(plan: Plan, states: Mapping[Key, str] | None = None) -> Results:
+def collect(
+    plan: Plan,
+    states: Mapping[Key, str] | None = None,
+    unlike: Callable[[RunRecord], str | None] = lambda record: None,
+) -> Results:
     """Read every finished run of ``plan``.
 
     states  why runs without a record have none; "not run" where it says nothing
+    unlike  how a run made here differs from what the experiment asks for now, in words; such a run
+            is left out, as if it were missing
 
     Raises :class:`UserError` when no run has finished, for a damaged record, for two runs of one
     data set and seed that did not see the same stream, and where some runs have a fixed class order
@@ -130,13 +159,17 @@ def collect(plan: Plan, states: Mapping[Key, str] | None = None) -> Results:
                 key = (dataset.name, method.name, seed)
                 path = plan.run_folder(*key) / RECORD
                 if path.is_file():
-                    records[key] = read_record(path)
+                    record = read_record(path)
+                    if key not in plan.elsewhere and (why := unlike(record)):
+                        missing[key] = f"{OTHER}: {why}"
+                        continue
+                    records[key] = record
                     if origin := origin_of(path.parent):
                         origins[key] = origin
                 else:
                     missing[key] = (states or {}).get(key, NOT_RUN)
     if not records:
-        raise UserError(_none_there(plan, list(missing)))
+        raise UserError(_none_there(plan, missing))
     _refuse_unlike_streams(records)
     try:
         fixed_order(records.values())
@@ -222,8 +255,14 @@ def _keyed(key: Key, rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**dict(zip(KEYS, key, strict=True)))
 
 
-def _none_there(plan: Plan, missing: list[Key]) -> str:
-    named = ", ".join(f"{of}/{method}/seed{seed}" for of, method, seed in missing[:_NAMED])
+def _none_there(plan: Plan, missing: Mapping[Key, str]) -> str:
+    for (of, method, seed), why in missing.items():
+        if why.startswith(OTHER):
+            return (
+                f"None of the {len(missing)} runs of {plan.name!r} under {plan.runs} is what the "
+                f"experiment asks for now: {of}/{method}/seed{seed} is {why}; run them again."
+            )
+    named = ", ".join(f"{of}/{method}/seed{seed}" for of, method, seed in list(missing)[:_NAMED])
     more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
     return (
         f"None of the {len(missing)} runs of {plan.name!r} has a record under {plan.runs}: "
@@ -233,6 +272,7 @@ def _none_there(plan: Plan, missing: list[Key]) -> str:
 
 def _refuse_unlike_streams(records: dict[Key, RunRecord]) -> None:
     first: dict[tuple[str, int], tuple[str, RunRecord]] = {}
+    images: dict[str, tuple[str, int, RunRecord]] = {}
     for (dataset, method, seed), record in records.items():
         other_method, other = first.setdefault((dataset, seed), (method, record))
         for name in ("data_digest", "class_order", "task_of_class", "test_counts"):
@@ -242,3 +282,10 @@ def _refuse_unlike_streams(records: dict[Key, RunRecord]) -> None:
                     f"on different streams ({name} differs), so no table can compare them; "
                     "remove the older run's folder and run it again."
                 )
+        of, under, one = images.setdefault(dataset, (method, seed, record))
+        if record.stream.data_digest != one.stream.data_digest:
+            raise UserError(
+                f"{of} under seed {under} and {method} under seed {seed} on {dataset} were trained "
+                "on different data, so no table can show them together; remove the older run's "
+                "folder and run it again."
+            )

@@ -4,7 +4,7 @@ docs/analysis.md describes the columns. Tables and figures read these files alon
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +34,14 @@ def analyse(
     full: str,
     zero_shot: str | None,
     thresholds: Thresholds,
+    left_out: Collection[tuple[str, int]] = (),
 ) -> dict[str, pd.DataFrame]:
     """Every table of one data set, by the stem of its file.
 
     folder      holds ``<method>/seed<seed>/``
     full        the method that the others are compared with; its keys' run shows CLIP's space
     zero_shot   the method whose accuracy is CLIP's without learning; None where it was not run
+    left_out    runs, by method and seed, that are not the experiment's any more
 
     Runs without a record are left out. Raises :class:`UserError` when the full method has none, and
     naming a file that is missing or damaged.
@@ -50,7 +52,8 @@ def analyse(
             (method, seed): RunFiles(folder / method / f"seed{seed}")
             for method in names
             for seed in seeds
-            if (folder / method / f"seed{seed}" / RECORD).is_file()
+            if (method, seed) not in left_out
+            and (folder / method / f"seed{seed}" / RECORD).is_file()
         }
 
     runs = finished(*methods)

@@ -7,6 +7,7 @@ A safetensors file with four float32 tensors and, as text in its header, what th
     clip, clip_digest, precision, data_digest, dim
     sha256                    of the four tensors, see :func:`starprompt.files.arrays_digest`
     view_digest               of the data set's test view, where it was given
+    numerics                  where it is not native
 """
 
 from collections.abc import Callable
@@ -59,6 +60,7 @@ def write_embedding(
     train_sizes: Sizes | None = None,
     test_sizes: Sizes | None = None,
     view_digest: str | None = None,
+    numerics: str = "native",
 ) -> Path:
     """Encode both splits and write them to ``out``, atomically; returns ``out``.
 
@@ -101,6 +103,8 @@ def write_embedding(
     }
     if view_digest is not None:
         metadata["view_digest"] = view_digest
+    if numerics != "native":  # so that native files stay, byte for byte, what they were
+        metadata["numerics"] = numerics
     with atomic_path(out) as part:
         part.write_bytes(save(tensors, metadata=metadata))
     return out

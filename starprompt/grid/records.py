@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -19,9 +18,9 @@ from starprompt.config.methods import with_keys
 from starprompt.errors import UserError
 from starprompt.files import atomic_path, require_name, sha256_file, write_trouble
 from starprompt.grid.jobs import Grid
+from starprompt.grid.other_configurations import refuse_unlike, shown, unlike_ones
 from starprompt.machine.run_lock import LOCK, owner
 from starprompt.record.archive import pack, same_run, unpack
-from starprompt.record.configuration import configuration, differences, fixed_order
 from starprompt.record.origins import IMPORTED, imported_runs, write_origin
 from starprompt.record.record import RunRecord, read_record
 from starprompt.record.run_files import CHECKPOINT, LARGE_FILES, RECORD, RunKey
@@ -138,90 +137,6 @@ def merge(
     return [places[name][1] for name in new], len(records) - len(new)
 
 
-def unlike(grid: Grid, record: RunRecord) -> str | None:
-    """How a record's configuration differs from the experiment's, in words; None where it agrees.
-
-    Compared is what the experiment says. Defaults of a method's class are compared among records.
-    """
-    config, spec = grid.config, grid.methods[record.method.name]
-    found = configuration(record)
-    expected: dict[str, Any] = {
-        "learner": spec.learner,
-        "hyperparameters": spec.resolve(record.stream.dataset),
-        "backbones": {kind: getattr(config.backbones, kind) for kind in spec.uses},
-        "keys": spec.keys,
-        "settings": {
-            "precision": config.precision,
-            "compile": config.compile,
-            "numerics": config.numerics,
-            "deterministic": config.deterministic,
-            "validation": None,
-            "perturbation": None,
-            **config.ordering(record.stream.seed),
-        },
-    }
-    named = {
-        "learner": found["learner"],
-        "hyperparameters": {
-            name: value
-            for name, value in found["hyperparameters"].items()
-            if name in expected["hyperparameters"]
-        },
-        "backbones": {kind: part.get("name") for kind, part in found["backbones"].items()},
-        "keys": found["keys"],
-        "settings": found["settings"],
-    }
-    for name, (theirs, ours) in differences(named, expected).items():
-        return f"{name} is {theirs!r:.100}, not {ours!r:.100}"
-    return None
-
-
-def refuse_unlike(grid: Grid, records: Mapping[Path, RunRecord], incoming: set[Path]) -> None:
-    """Raises :class:`UserError` for an incoming run that :func:`unlike_ones` names."""
-    for folder, why in unlike_ones(grid, records, incoming).items():
-        raise UserError(
-            f"{_shown(records[folder])} has another configuration than {grid.config.name} has "
-            f"here ({why}); leave it out of the export, or import it instead."
-        )
-
-
-def unlike_ones(
-    grid: Grid, records: Mapping[Path, RunRecord], incoming: set[Path]
-) -> dict[Path, str]:
-    """Why incoming runs do not belong here, by folder: another configuration than the experiment's
-    or that of the cell's other runs, other data or class order than another method's."""
-    cells: dict[tuple[str, str], RunRecord] = {}
-    streams: dict[tuple[str, int], RunRecord] = {}
-    found = {}
-    for folder, record in sorted(records.items(), key=lambda item: item[0] in incoming):
-        stream = record.stream
-        other = cells.get((stream.dataset, record.method.name), record)
-        beside = streams.get((stream.dataset, stream.seed), record)
-        why = unlike(grid, record) if folder in incoming else None
-        if folder in incoming and why is None:
-            order = _shared_order(record, other)
-            parts = differences(configuration(record, order), configuration(other, order))
-            for name, (theirs, ours) in parts.items():
-                why = f"{name} is {theirs!r:.100}, not {ours!r:.100} as under another seed"
-            for part in ("data_digest", "class_order", "task_of_class", "test_counts"):
-                if getattr(stream, part) != getattr(beside.stream, part):
-                    why = f"its {part} is not that of {beside.method.name} under this seed"
-        if why is not None:
-            found[folder] = why
-            continue
-        cells.setdefault((stream.dataset, record.method.name), record)
-        streams.setdefault((stream.dataset, stream.seed), record)
-    return found
-
-
-def _shared_order(one: RunRecord, other: RunRecord) -> int | None:
-    """The class order that both were given; None where each has its own, or they differ."""
-    try:
-        return fixed_order([one, other])
-    except ValueError:
-        return None
-
-
 def borrowed(
     config: Config, results: Path = RESULTS
 ) -> tuple[dict[RunKey, tuple[str, Path]], dict[RunKey, str]]:
@@ -263,7 +178,7 @@ def _refuse_other_keys(
         maker = records.get(of_keys)
         if maker is None or maker.digests.get(CHECKPOINT) != record.keys["digest"]:
             raise UserError(
-                f"{_shown(record)} has keys that the run of {record.keys['method']} here or in the "
+                f"{shown(record)} has keys that the run of {record.keys['method']} here or in the "
                 "archive did not make; export that run with it."
             )
 
@@ -323,7 +238,3 @@ def _staged(folder: Path) -> Iterator[Path]:
 
 def _member(experiment: str, run: Run) -> str:
     return f"{experiment}/{run.dataset}/{run.method}/seed{run.seed}"
-
-
-def _shown(record: RunRecord) -> str:
-    return f"{record.method.name} on {record.stream.dataset}, seed {record.stream.seed},"

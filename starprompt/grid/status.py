@@ -16,6 +16,7 @@ from starprompt.config.methods import with_keys
 from starprompt.errors import UserError, unknown_name
 from starprompt.files import read_json
 from starprompt.grid.jobs import Grid
+from starprompt.grid.other_configurations import unlike
 from starprompt.machine.run_lock import owner
 from starprompt.machine.termination import ENDED_BY
 from starprompt.record.record import read_record
@@ -171,8 +172,14 @@ def _status(grid: Grid, run: Run, queue: Mapping[str, list[Queued]]) -> RunStatu
             record = read_record(folder / RECORD)
             accuracy = record.metrics.final_average_accuracy
             seconds = sum(time.train + time.end for time in record.times)
+            why = unlike(grid, record, earlier=True)
+            about = f"of another configuration, to be trained again: {why}" if why else ""
             return RunStatus(
-                run, "finished", tasks, tasks, accuracy=accuracy, part=1.0, seconds=seconds
+                *(run, "finished", tasks, tasks),
+                accuracy=accuracy,
+                about=about,
+                part=1.0,
+                seconds=seconds,
             )
         except UserError as error:
             damage = str(error)

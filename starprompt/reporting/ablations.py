@@ -11,7 +11,7 @@ from starprompt.files import digest_of
 from starprompt.grid.ablation_jobs import analysed_methods, zero_shot_method
 from starprompt.grid.jobs import Grid
 from starprompt.machine.loading import loading
-from starprompt.reporting.plan import make_plan, missing_runs
+from starprompt.reporting.plan import make_plan, missing_runs, other_runs, own_runs
 from starprompt.reporting.reproduce import with_provenance
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def make_analysis(config_path: Path, dataset: str, results: Path = RESULTS) -> l
     if dataset not in config.datasets:
         raise unknown_name(f"data set of {config_path}", dataset, config.datasets)
     found = analysed_runs(config)
+    others = other_runs(config, dataset)
     tables = analyse(
         config.runs_folder / dataset,
         analysed_methods(config),
@@ -43,9 +44,11 @@ def make_analysis(config_path: Path, dataset: str, results: Path = RESULTS) -> l
         FULL_METHOD,
         zero_shot_method(config),
         config.signatures,
+        others,
     )
     tables["missing-variants"] = pd.DataFrame(
-        missing_runs(config, dataset, analysed_methods(config)), columns=["method", "seed", "why"]
+        missing_runs(config, dataset, analysed_methods(config), others),
+        columns=["method", "seed", "why"],
     )
     folder = results / config.name / "analysis" / dataset
     return with_provenance("analyse", config, found, lambda: write_tables(tables, folder))
@@ -81,18 +84,18 @@ def analysed_runs(config: Config) -> "Results":
 
     Raises :class:`UserError` when none has finished or a record is damaged.
     """
-    from paper_figures.collect import collect
-
-    return collect(make_plan(config.model_copy(update={"methods": analysed_methods(config)})))
+    plan = make_plan(config.model_copy(update={"methods": analysed_methods(config)}))
+    return own_runs(config, plan)
 
 
 def write_page(config: Config, analyses: "Analyses", page: Path) -> Path:
     """Write the findings from the analyses; ``page`` is the file."""
-    from paper_figures.collect import collect
     from paper_figures.pages.findings import write_findings
     from paper_figures.provenance import provenance
 
-    made_from = provenance(collect(analyses.plan), depends(config, analysed_methods(config)))
+    made_from = provenance(
+        own_runs(config, analyses.plan), depends(config, analysed_methods(config))
+    )
     return write_findings(analyses, page, limits(config), made_from)
 
 

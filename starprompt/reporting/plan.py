@@ -3,8 +3,9 @@
 ``paper_figures`` reads result files and knows no configuration; the plan says what it reads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starprompt.config.experiment import Config, noise_file
@@ -12,9 +13,12 @@ from starprompt.config.methods import MethodSpec, load_method
 from starprompt.config.published import load_published
 from starprompt.data.registry import load_dataset_spec
 from starprompt.grid.ablation_jobs import ZERO_SHOT
-from starprompt.grid.records import borrowed
+from starprompt.grid.jobs import Grid
+from starprompt.grid.other_configurations import unlike
+from starprompt.grid.records import borrowed, every_run
 from starprompt.grid.status import RunStatus, experiment_status
 from starprompt.machine.loading import loading
+from starprompt.record.record import read_record
 from starprompt.record.run_files import RECORD, RunKey, has_all_files, run_folder
 from starprompt.reporting.searches import search_notes
 
@@ -62,34 +66,63 @@ def make_plan(config: Config) -> "Plan":
 def finished_runs(config: Config) -> "Results":
     """All finished runs of an experiment, imported ones in its gaps, and why others are missing.
 
+    A run whose hyperparameters, backbones or settings are not the experiment's any more is missing.
+
     Raises :class:`UserError` when no run has finished or a record is damaged.
+    """
+    plan = make_plan(config)
+    if all(has_all_files(config.run_folder(run)) for run in config.runs()):
+        return own_runs(config, plan)
+    taken, refused = borrowed(config)
+    plan = replace(plan, elsewhere={key: folder for key, (_, folder) in taken.items()})
+    states: dict[RunKey, str] = {s.run: _why(s) for s in experiment_status(config)}
+    return own_runs(config, plan, {**states, **refused})
+
+
+def own_runs(config: Config, plan: "Plan", states: Mapping[RunKey, str] | None = None) -> "Results":
+    """The finished runs of a plan, without those that are not the experiment's any more.
+
+    states  why runs without a record have none
     """
     with loading():
         from paper_figures.collect import collect
 
-    plan = make_plan(config)
-    if all(has_all_files(config.run_folder(run)) for run in config.runs()):
-        return collect(plan)
-    taken, refused = borrowed(config)
-    plan = replace(plan, elsewhere={key: folder for key, (_, folder) in taken.items()})
-    states: dict[RunKey, str] = {s.run: _why(s) for s in experiment_status(config)}
-    return collect(plan, {**states, **refused})
+    return collect(plan, states, partial(unlike, Grid(config), earlier=True))
+
+
+def other_runs(config: Config, dataset: str) -> dict[tuple[str, int], str]:
+    """Finished runs on a data set that are not the experiment's any more, by method and seed: how
+    they differ from what it asks for, in words."""
+    grid = Grid(config)
+    runs = [run for run in every_run(config) if run.dataset == dataset]
+    paths = {run: config.run_folder(run) / RECORD for run in runs}
+    found = {
+        (run.method, run.seed): unlike(grid, read_record(path), earlier=True)
+        for run, path in paths.items()
+        if path.is_file()
+    }
+    return {key: f"of another configuration: {why}" for key, why in found.items() if why}
 
 
 def missing_runs(
-    config: Config, dataset: str, methods: Sequence[str]
+    config: Config, dataset: str, methods: Sequence[str], others: Mapping[tuple[str, int], str]
 ) -> list[tuple[str, int, str]]:
-    """Method, seed and reason of each run on a data set that has no record."""
+    """Method, seed and reason of each run on a data set that has no record, or that ``others``
+    leaves out."""
     wanted = [(method, seed) for method in methods for seed in config.seeds]
     gone = [
         (method, seed)
         for method, seed in wanted
-        if not (run_folder(config.runs_folder, dataset, method, seed) / RECORD).is_file()
+        if (method, seed) in others
+        or not (run_folder(config.runs_folder, dataset, method, seed) / RECORD).is_file()
     ]
     if not gone:
         return []
     states: dict[RunKey, str] = {s.run: _why(s) for s in experiment_status(config, ablations=True)}
-    return [(m, seed, states.get((dataset, m, seed), "not run")) for m, seed in gone]
+    return [
+        (m, seed, others.get((m, seed)) or states.get((dataset, m, seed), "not run"))
+        for m, seed in gone
+    ]
 
 
 def _why(status: RunStatus) -> str:

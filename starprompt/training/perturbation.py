@@ -70,6 +70,11 @@ class Perturbation:
     number: int
     folder: Path
 
+    @property
+    def mark(self) -> str:
+        """What the metadata of features say that are perturbed so."""
+        return f"perturbation-{self.number}"
+
     def network(self, network: nn.Module, name: str) -> Any:
         """A frozen or pretrained network, just loaded, perturbed in its place."""
         getattr(network, "digest", None)  # of the weights as they are, which it takes when asked

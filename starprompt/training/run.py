@@ -29,14 +29,12 @@ from starprompt.config.methods import (
 from starprompt.continual.header import RunHeader, describe_stream
 from starprompt.continual.learner import Setting
 from starprompt.continual.runner import run as run_learner
-from starprompt.data.features import Features
 from starprompt.data.registry import DatasetSpec, data_root, load_dataset_spec
 from starprompt.data.store import open_prepared, prepared_folder, read_manifest
 from starprompt.data.stream import TaskStream, refuse_other_description, view_digest
 from starprompt.data.transforms import TestView
 from starprompt.data.view_facts import ViewFacts
 from starprompt.errors import UserError
-from starprompt.files import sha256_file
 from starprompt.machine import numerics
 from starprompt.machine.devices import (
     deterministic,
@@ -46,14 +44,8 @@ from starprompt.machine.devices import (
 )
 from starprompt.machine.leases import begin_run
 from starprompt.precision import products, require_precision
-from starprompt.record.record import (
-    MethodRecord,
-    RunRecord,
-    StreamRecord,
-    checked_file,
-    read_record,
-)
-from starprompt.record.run_files import CHECKPOINT, RECORD
+from starprompt.record.record import MethodRecord, RunRecord
+from starprompt.training.inputs import keys_record, refuse_other_features, refuse_other_keys
 from starprompt.training.perturbation import Perturbation
 from starprompt.training.track import make_tracker, tracking_folder
 from starprompt.training.watch import SignatureWatch
@@ -112,6 +104,7 @@ def embed(config: Config, dataset: str, batch_size: int = 128) -> Path:
             train_sizes=prepared.train.sizes,
             test_sizes=prepared.test.sizes,
             view_digest=view_digest(spec),
+            numerics=config.numerics,
         )
 
 
@@ -151,8 +144,10 @@ def run(
     stream = _open_stream(
         embedding, cell, method, device, validation, first_tasks, config.order_seed
     )
+    own_values = None
     if method.keys is not None and keys_folder is None:
         keys_folder = config.run_folder(replace_method(cell, method.keys))
+        own_values = check_hyperparameters(load_method(method.keys), cell.dataset)
     options: dict[str, Any] = {"precision": config.precision, "compile": config.compile}
     perturbed = (lambda network, name: network) if perturbation is None else perturbation.network
     clip = cache(lambda: perturbed(load_clip(config.backbones.clip, device, **options), "clip"))
@@ -177,12 +172,22 @@ def run(
     backbones = _backbones(config, method, clip, stream.info.image_size)
     spec = load_dataset_spec(cell.dataset)
     stream_record = describe_stream(stream, title=spec.title, seed=cell.seed)
-    keys = _keys_record(method, keys_folder, stream_record)
-    if "clip" in backbones:
-        made_keys = keys_folder if keys is not None else None
-        _refuse_other_clips(config, embedding, cell, backbones["clip"]["digest"], made_keys)
-    if keys is not None and keys_folder is not None:
-        _refuse_other_rounding(config, keys_folder)
+    settings = {
+        "precision": config.precision,
+        "compile": config.compile,
+        "validation": validation,
+        "stream_digest": stream.digest,
+        **config.rounding(),
+        **config.ordering(cell.seed),
+        **({} if perturbation is None else {"perturbation": perturbation.number}),
+    }
+    clip_digest = backbones.get("clip", {}).get("digest")
+    if clip_digest is not None:
+        refuse_other_features(config, embedding, cell, clip_digest, perturbation)
+    keys = None
+    if method.keys is not None and keys_folder is not None:
+        keys = keys_record(method.keys, keys_folder, stream_record)
+        refuse_other_keys(keys_folder, method.keys, settings, clip_digest, own_values)
     header = RunHeader(
         config=config.name,
         method=MethodRecord(
@@ -194,15 +199,7 @@ def run(
         stream=stream_record,
         backbones=backbones,
         keys=keys,
-        settings={
-            "precision": config.precision,
-            "compile": config.compile,
-            "validation": validation,
-            "stream_digest": stream.digest,
-            **config.rounding(),
-            **config.ordering(cell.seed),
-            **({} if perturbation is None else {"perturbation": perturbation.number}),
-        },
+        settings=settings,
         neutral=hp.neutral(),
         about={"view": ViewFacts.of(spec).kept()},
     )
@@ -288,62 +285,3 @@ def _backbones(
         frozen: FrozenClip = clip()
         found["clip"] = {"name": frozen.name, "digest": frozen.digest}
     return found
-
-
-def _keys_record(
-    method: MethodSpec, keys_folder: Path | None, stream: StreamRecord
-) -> dict[str, str] | None:
-    """Method and digest of the keys. Raises :class:`UserError` for keys of another method or
-    stream, and for a checkpoint that is not the one that its run left."""
-    if method.keys is None or keys_folder is None:
-        return None
-    checkpoint = keys_folder / CHECKPOINT
-    if not checkpoint.exists():
-        raise UserError(
-            f"There are no keys at {checkpoint}; run {method.keys} on the same data set and seed "
-            "first (the workflow does it by itself)."
-        )
-    record = read_record(keys_folder / RECORD)
-    for what, found, expected in (
-        ("method", record.method.name, method.keys),
-        ("data set", record.stream.dataset, stream.dataset),
-        ("seed", record.stream.seed, stream.seed),
-        ("class order", record.stream.class_order, stream.class_order),
-        ("division into tasks", record.stream.task_of_class, stream.task_of_class),
-        ("data", record.stream.data_digest, stream.data_digest),
-    ):
-        if found != expected:
-            raise UserError(
-                f"The keys in {keys_folder} have another {what} than this run; remove that "
-                f"folder and run {method.keys} on the same data set and seed again."
-            )
-    return {"method": method.keys, "digest": sha256_file(checked_file(checkpoint, record))}
-
-
-def _refuse_other_clips(
-    config: Config, embedding: Path, cell: Run, digest: str, keys_folder: Path | None
-) -> None:
-    """Queries, cached features and keys must come from one and the same CLIP."""
-    if Features.describe(embedding).get("clip_digest") != digest:
-        raise UserError(
-            f"The features in {embedding} were computed with other weights than CLIP "
-            f"{config.backbones.clip} has now; run `starprompt embed --dataset "
-            f"{cell.dataset}` again."
-        )
-    if keys_folder is not None:
-        known = read_record(keys_folder / RECORD).backbones.get("clip", {})
-        if known.get("digest") != digest:
-            raise UserError(
-                f"The keys in {keys_folder} were computed with other weights than CLIP "
-                f"{config.backbones.clip} has now; run their method again."
-            )
-
-
-def _refuse_other_rounding(config: Config, keys_folder: Path) -> None:
-    """Keys of a portable run are from a portable run, and those of a native one from a native."""
-    known = read_record(keys_folder / RECORD).extra.get("numerics", "native")
-    if known != config.numerics:
-        raise UserError(
-            f"The keys in {keys_folder} were computed with numerics: {known}, but "
-            f"{config.name} asks for {config.numerics}; run their method again."
-        )

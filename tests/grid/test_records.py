@@ -7,15 +7,13 @@ import pytest
 
 from starprompt.config.experiment import Run
 from starprompt.errors import UserError
-from starprompt.grid import records
-from starprompt.grid.jobs import Grid
 from starprompt.grid.records import every_run, export, import_archive, merge
 from starprompt.record.origins import imported_runs, origin_of
 from starprompt.record.record import read_record, write_record
 from starprompt.record.run_files import RECORD, has_all_files
 from tests.helpers.paths import REPOSITORY
 from tests.helpers.record_runs import GRID
-from tests.helpers.whole_runs import write_whole_grid, write_whole_run
+from tests.helpers.whole_runs import write_whole_grid
 
 FIRST_STAGE = "starprompt-first-stage"
 
@@ -144,39 +142,6 @@ def test_a_merge_takes_no_other_configuration(
     with pytest.raises(UserError, match=f"finetune on digits, seed 1996.*{name} is 12345"):
         merge(GRID, archive, "big-machine")
     assert not Path("results/runs").exists()
-
-
-@pytest.mark.parametrize(
-    ("setting", "value"), [("precision", "bf16"), ("numerics", "portable"), ("validation", 0.1)]
-)
-def test_settings_are_part_of_a_configuration(tmp_path: Path, setting: str, value: object) -> None:
-    run = Run("digits", "finetune", 1996)
-    record = write_whole_run(GRID, run, tmp_path / "run")
-    assert records.unlike(Grid(GRID), record) is None
-    record.extra[setting] = value
-    assert f"settings.{setting}" in str(records.unlike(Grid(GRID), record))
-
-
-def test_a_fixed_class_order_is_part_of_a_configuration(tmp_path: Path) -> None:
-    runs = [Run("digits", "finetune", seed) for seed in (1993, 1996)]
-    folders = [tmp_path / f"seed{run.seed}" for run in runs]
-    found = dict(
-        zip(
-            folders,
-            [write_whole_run(GRID, run, f / "run") for run, f in zip(runs, folders, strict=True)],
-            strict=True,
-        )
-    )
-    record = found[folders[1]]
-    record.extra["order_seed"] = 1993
-    assert "settings.order_seed is 1993" in str(records.unlike(Grid(GRID), record))
-    fixed = Grid(GRID.model_copy(update={"order_seed": 1993}))
-    assert records.unlike_ones(fixed, found, set(folders)) == {}
-    record.extra["order_seed"] = 7
-    assert (
-        "settings.order_seed is 7, not 1993"
-        in records.unlike_ones(fixed, found, set(folders))[folders[1]]
-    )
 
 
 def test_keys_must_be_those_of_the_first_stage_that_stays(

@@ -29,6 +29,45 @@ def test_runs_of_unlike_streams_do_not_share_a_table(tmp_path: Path) -> None:
         collect(plan)
 
 
+def test_seeds_of_unlike_data_do_not_share_a_table(tmp_path: Path) -> None:
+    plan = small_plan(tmp_path, methods=1, datasets=1, seeds=2)
+    (path,) = tmp_path.rglob(f"seed{plan.seeds[1]}/record.json")
+    record = read_record(path)
+    record.stream.data_digest = "e" * 64
+    write_record(path, record)
+    with pytest.raises(UserError, match=r"under seed \d+ on set-0 were trained on different data"):
+        collect(plan)
+
+
+def test_seeds_of_unlike_values_or_weights_have_a_footnote(tmp_path: Path) -> None:
+    plan = small_plan(tmp_path, methods=1, datasets=1, seeds=2)
+    paths = [*tmp_path.rglob("record.json")]
+    records = [read_record(path) for path in paths]
+    one, other = records
+    one.method.hyperparameters["of_a_later_version"] = 3
+    for path, record in zip(paths, records, strict=True):
+        record.backbones = {"vit": {"name": "tiny", "digest": "a" * 64}}
+        write_record(path, record)
+    assert collect(plan).remarks(["set-0"]) == {}
+    other.backbones["vit"]["digest"] = "b" * 64
+    write_record(paths[1], other)
+    said = collect(plan).remarks(["set-0"])[one.method.name]
+    assert said.startswith("different vit.digest: ")
+    assert f"'{'a' * 19} (seed {one.stream.seed})" in said
+    for record, value in ((one, 0.1), (other, 0.2)):
+        record.method.hyperparameters["lr"] = value
+    for path, record in zip(paths, records, strict=True):
+        write_record(path, record)
+    assert "different lr: " in collect(plan).remarks(["set-0"])[one.method.name]
+
+
+def test_a_run_that_is_no_more_what_is_asked_for_is_missing(tmp_path: Path) -> None:
+    plan = small_plan(tmp_path, methods=1, datasets=1, seeds=2)
+    found = collect(plan, unlike=lambda run: "old" if run.stream.seed == plan.seeds[0] else None)
+    assert [seed for _, _, seed in found.records] == [plan.seeds[1]]
+    assert list(found.missing.values()) == ["of another configuration: old"]
+
+
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
