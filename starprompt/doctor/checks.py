@@ -167,6 +167,17 @@ def _cuda(config: Config) -> Finding:
     return Finding("", "wrong" if needed else "ok", text, advice if config.gpu else "")
 
 
+def _numerics(config: Config) -> Finding:
+    from starprompt.machine.numerics import why_impossible
+
+    why = why_impossible()
+    if why is None:
+        return Finding("", "ok", f"{config.numerics}; portable is possible here")
+    wrong = config.numerics == "portable"
+    advice = "write numerics: native; tables of portable runs can be made here" if wrong else ""
+    return Finding("", "wrong" if wrong else "ok", f"{config.numerics}; portable {why}", advice)
+
+
 def _gpus(config: Config) -> Finding:
     from starprompt.machine.gpus import visible
 
@@ -291,6 +302,7 @@ CHECKS: dict[str, Check] = {
     "torch": _torch,
     "CUDA": _cuda,
     "GPUs": _gpus,
+    "numerics": _numerics,
     "disk": _disk,
     "hub": _hub,
     "weights": _weights,

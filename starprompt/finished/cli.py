@@ -92,9 +92,14 @@ def evaluate_command(
 
 
 def _loaded(folder: Path, keys: Path | None, device: str) -> Any:
-    """The run, once this process computes with the numerics that it was computed with."""
-    record = read_record(folder / RECORD)
-    numerics.settle(record.extra.get("numerics", "native"))
+    """The run, once this process computes with the numerics that it was computed with.
+
+    Where the processor has no portable ones, :func:`load_run` warns.
+    """
+    known = read_record(folder / RECORD).extra.get("numerics", "native")
+    if known == "portable" and device != "cuda" and numerics.why_impossible() is None:
+        numerics.settle(known)
+        numerics.require(known)
     from starprompt.finished.loaded_run import load_run
     from starprompt.machine.devices import pick_device
 

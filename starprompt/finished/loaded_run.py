@@ -10,6 +10,7 @@ Every file is used only with the digest that the run's record has of it.
 """
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -40,9 +41,12 @@ from starprompt.data.transforms import TestView
 from starprompt.data.view_facts import ViewFacts
 from starprompt.errors import UserError, invalid_file, reason
 from starprompt.files import sha256_file
+from starprompt.machine import numerics
 from starprompt.precision import products
 from starprompt.record.record import RunRecord, checked_file, read_record
 from starprompt.record.run_files import CHECKPOINT, PREDICTIONS, RECORD, SELECTION
+
+logger = logging.getLogger(__name__)
 
 #: images that are predicted at a time
 AT_A_TIME = 64
@@ -217,6 +221,9 @@ def load_run(
     keys    folder of the run that made its keys, where that is not ``../../METHOD/seedN``
     device  "cpu" or "cuda"
 
+    A run with portable numerics is opened in any process. Unless this process computes portably, a
+    warning is logged that predictions may differ from the run's in their last digits.
+
     Raises :class:`UserError` for a run that is not finished, a file that is not the one it left,
     other weights or keys than it had, and a method that is not there.
     """
@@ -226,6 +233,7 @@ def load_run(
         raise UserError(
             f"{folder} was trained with perturbed weights, to measure rounding; choose another run."
         )
+    _match_numerics(folder, record, device)
     facts = view_facts(folder, record)
     checkpoint = checked_file(folder / CHECKPOINT, record)
     precision = record.extra.get("precision", "float32")
@@ -263,6 +271,22 @@ def load_run(
             "run it again, or go back to the code that made it."
         ) from error
     return LoadedRun(folder, record, learner, facts, clip)
+
+
+def _match_numerics(folder: Path, record: RunRecord, device: str) -> None:
+    """Compute portably for a portable run, or warn that this process cannot."""
+    if record.extra.get("numerics") != "portable":
+        return
+    on_gpu = f"on {device}" if device != "cpu" else None
+    if (why := on_gpu or numerics.why_not_portable()) is None:
+        numerics.require("portable")
+        return
+    logger.warning(
+        "%s was computed with numerics: portable and this process computes otherwise (%s), so "
+        "predictions may differ from the run's in their last digits",
+        folder,
+        why,
+    )
 
 
 def view_facts(folder: Path, record: RunRecord) -> ViewFacts:

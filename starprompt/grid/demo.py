@@ -2,6 +2,7 @@
 
 from starprompt.config.experiment import RESULTS, Config, load_config
 from starprompt.grid.snakemake import main
+from starprompt.machine.numerics import require_processor
 
 
 def demo_name(quick: bool, portable: bool) -> str:
@@ -23,7 +24,11 @@ def demo_call(quick: bool, portable: bool) -> list[str]:
 
 
 def run_demo(quick: bool, portable: bool) -> int:
-    """Run the demo and print its table of accuracies; return Snakemake's exit status."""
+    """Run the demo and print its table of accuracies; return Snakemake's exit status.
+
+    Raises :class:`UserError` where it should be portable and this processor cannot.
+    """
+    require_processor("portable" if portable else "native")
     status = main(demo_call(quick, portable))
     if status == 0:
         folder = RESULTS / demo_name(quick, portable)

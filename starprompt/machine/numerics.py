@@ -6,22 +6,27 @@
 
 Kernels differ in the order in which they add, and so in their last digits. Libraries choose theirs
 when they are loaded, from environment variables: :func:`settle` sets these before, and starts the
-process anew where one is loaded already. Nothing here imports torch before it is asked to.
+process anew where one is loaded already. The C library chooses when the process starts, by
+``GLIBC_TUNABLES``. Nothing here imports torch before it is asked to.
 
 One function is out of the variables' reach. torch computes square roots by MKL's vector library,
 which begins with the processor's own approximation of 1/sqrt(x), and no two makers' are alike:
 :func:`require` puts IEEE's square root in its place, which every processor rounds in one way.
 """
 
+import logging
 import os
 import platform
 import sys
 import warnings
-from collections.abc import MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from functools import cache
 from typing import Any, Literal
 
 from starprompt.errors import UserError
+from starprompt.machine import kernels
+
+logger = logging.getLogger(__name__)
 
 Numerics = Literal["native", "portable"]
 
@@ -44,6 +49,15 @@ UNSET = ("NPY_ENABLE_CPU_FEATURES", "MKL_ENABLE_INSTRUCTIONS", "DNNL_MAX_CPU_ISA
 #: Libraries that read the variables when they are loaded.
 READERS = ("numpy", "torch", "scipy", "sklearn")
 _RESTARTED = "STARPROMPT_RESTARTED"
+#: What the C library reads when a process starts. Settings of its part ``hwcaps`` take away
+#: instructions from ``exp``, ``log`` and others, which then round otherwise; the rest may stay.
+_TUNABLES, _HWCAPS = "GLIBC_TUNABLES", ".hwcaps"
+#: MKL's number of the branch that ``MKL_CBWR=COMPATIBLE`` names
+_COMPATIBLE = 3
+_NO_AVX2 = (
+    "needs AVX2 and FMA (Intel since Haswell, 2013; AMD since Zen, 2017), which this processor "
+    "lacks"
+)
 
 
 def settle(
@@ -59,16 +73,14 @@ def settle(
     environ = os.environ if environ is None else environ
     if numerics != "portable":
         return
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        raise UserError(
-            f"numerics: portable is for x86-64 processors, and this is {platform.machine()}; "
-            "write numerics: native."
-        )
+    require_processor(numerics)
     if not _is_set(environ):
+        late = any(name in sys.modules for name in READERS) or _sets_hwcaps(environ)
         environ.update(PORTABLE)
         for name in UNSET:
             environ.pop(name, None)
-        if any(name in sys.modules for name in READERS):
+        _keep_hwcaps(environ)
+        if late:
             if environ.get(_RESTARTED):
                 raise UserError(
                     "numerics: portable could not be set, because the environment changes "
@@ -77,7 +89,24 @@ def settle(
             environ[_RESTARTED] = "1"
             (restart or _restart)()
     environ.pop(_RESTARTED, None)
-    _require_processor()
+    import numpy  # noqa: F401 - it asks the processor itself, also where the system does not
+
+    require_processor(numerics)
+
+
+def settle_to_read(numerics: Numerics) -> None:
+    """:func:`settle` for commands that only read what runs left, which no processor refuses.
+
+    Where it has no portable numerics, a warning says so, and its own take their place.
+    """
+    if numerics == "portable" and (why := why_impossible()) is not None:
+        logger.warning(
+            "numerics: portable %s; what is computed from the runs here may differ in its last "
+            "digits",
+            why,
+        )
+        return
+    settle(numerics)
 
 
 def require(numerics: Numerics) -> None:
@@ -88,25 +117,79 @@ def require(numerics: Numerics) -> None:
     """
     if numerics != "portable":
         return
-    import torch
+    import numpy  # noqa: F401 - as in settle
 
-    if not _is_set(os.environ) or torch.backends.cpu.get_cpu_capability() != "AVX2":
+    require_processor(numerics)
+    if (why := why_not_portable()) is not None:
         raise UserError(
             "numerics: portable must be set before any library is loaded, as the commands of "
-            f"starprompt do; start Python with {_as_shell()}."
+            f"starprompt do (here {why}); start Python with {_as_shell()}."
         )
-    _require_processor()
     _round_square_roots()
+
+
+def require_processor(numerics: Numerics) -> None:
+    """Raises :class:`UserError` where this processor cannot compute with ``numerics``."""
+    if numerics == "portable" and (why := why_impossible()) is not None:
+        raise UserError(f"numerics: portable {why}; write numerics: native.")
+
+
+def why_impossible() -> str | None:
+    """Why this processor has no portable numerics; None where it has them.
+
+    Loads no library. Asks the system, and NumPy if it is loaded.
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return f"is for x86-64 processors, and this is {platform.machine()}"
+    flags = kernels.system_flags()
+    if flags and not flags >= {"avx2", "fma"}:
+        return _NO_AVX2
+    if "numpy" in sys.modules:
+        known = kernels.numpy_features()
+        if not (known & {"X86_V3", "X86_V4"} or known >= {"AVX2", "FMA3"}):
+            return _NO_AVX2
+    return None
+
+
+def why_not_portable() -> str | None:
+    """What keeps this process from portable numerics; None where only :func:`require` is missing.
+
+    Variables that were set after a library had chosen its kernels count for nothing. So each
+    library is asked for its own.
+    """
+    if (why := why_impossible()) is not None:
+        return f"portable {why}"
+    return next(_departures(), None)
+
+
+def _departures() -> Iterator[str]:
+    for name, value in PORTABLE.items():
+        if os.environ.get(name) != value:
+            yield f"{name} {'has another value' if name in os.environ else 'is not set'}"
+    for name in UNSET:
+        if name in os.environ:
+            yield f"{name} is set"
+    if _sets_hwcaps(os.environ) or _sets_hwcaps(kernels.environment_at_start()):
+        yield f"{_TUNABLES} sets hwcaps"
+    if (chosen := kernels.torch_kernels()) != "AVX2":
+        yield f"PyTorch computes with kernels for {chosen}"
+    if (branch := kernels.mkl_branch()) not in (None, _COMPATIBLE):
+        yield f"MKL computes with its branch {branch}, not the compatible one"
+    if left := kernels.numpy_features() & set(PORTABLE["NPY_DISABLE_CPU_FEATURES"].split()):
+        yield f"NumPy computes with kernels for {', '.join(sorted(left))}"
+    for core, threads in kernels.openblas():
+        if core not in (None, PORTABLE["OPENBLAS_CORETYPE"]):
+            yield f"OpenBLAS computes with kernels for {core}"
+        if threads != 1:
+            yield f"OpenBLAS computes with {threads} threads"
 
 
 def describe() -> dict[str, str]:
     """What decides how this process rounds: kernels, C library, and whether it is portable."""
-    import torch
-
     return {
-        "kernels": torch.backends.cpu.get_cpu_capability(),
+        "kernels": kernels.torch_kernels(),
         "libc": " ".join(platform.libc_ver()),
-        "numerics": "portable" if _is_set(os.environ) else "native",
+        "numerics": "portable" if why_not_portable() is None else "native",
     }
 
 
@@ -144,22 +227,28 @@ def _round_square_roots() -> Any:
     return library
 
 
-def _is_set(environ: MutableMapping[str, str]) -> bool:
-    return all(environ.get(name) == value for name, value in PORTABLE.items()) and not any(
-        name in environ for name in UNSET
+def _is_set(environ: Mapping[str, str]) -> bool:
+    return (
+        all(environ.get(name) == value for name, value in PORTABLE.items())
+        and not any(name in environ for name in UNSET)
+        and not _sets_hwcaps(environ)
     )
 
 
-def _require_processor() -> None:
-    """AVX2 and FMA, asked of NumPy, which asks the processor itself."""
-    import numpy as np
+def _sets_hwcaps(environ: Mapping[str, str]) -> bool:
+    return any(_is_hwcaps(one) for one in environ.get(_TUNABLES, "").split(":"))
 
-    found = set(np.show_config(mode="dicts")["SIMD Extensions"].get("found", ()))  # type: ignore[call-overload]
-    if not (found & {"X86_V3"} or found >= {"AVX2", "FMA3"}):
-        raise UserError(
-            "numerics: portable needs AVX2 and FMA (Intel since Haswell, 2013; AMD since "
-            "Zen, 2017), which this processor lacks; write numerics: native."
-        )
+
+def _is_hwcaps(tunable: str) -> bool:
+    """Of one ``NAME=VALUE``; the name's beginning differs between versions of the C library."""
+    return tunable.partition("=")[0].endswith(_HWCAPS)
+
+
+def _keep_hwcaps(environ: MutableMapping[str, str]) -> None:
+    """Unset the settings of hwcaps and leave the others, such as those of ``malloc``."""
+    tunables = environ.pop(_TUNABLES, "").split(":")
+    if kept := [one for one in tunables if one and not _is_hwcaps(one)]:
+        environ[_TUNABLES] = ":".join(kept)
 
 
 def _as_shell() -> str:

@@ -16,8 +16,8 @@ app = typer.Typer()
 
 
 def _settle(config: Path) -> None:
-    """Compute with the experiment's numerics, before any library is loaded."""
-    numerics.settle(load_config(config).numerics)
+    """Compute with the experiment's numerics where that is possible, before a library is loaded."""
+    numerics.settle_to_read(load_config(config).numerics)
 
 
 def _say_written(paths: Iterable[Path]) -> None:
@@ -122,6 +122,7 @@ def report_command(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
     Example: starprompt report
     """
+    _settle(config)
     from starprompt.reporting.report import make_report
 
     _say_written([make_report(config)])
@@ -152,6 +153,8 @@ def docs_command(
 
     Example: starprompt docs findings --config config/demo.yaml
     """
+    if what is DocsPart.FINDINGS:
+        _settle(config)
     from starprompt.reporting.findings_pages import refresh_notices, write_findings_pages
     from starprompt.reporting.method_pages import write_method_pages
 

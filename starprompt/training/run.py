@@ -59,6 +59,7 @@ def check(config: Config) -> list[str]:
     Backbones' names, files and sizes against each data set's view, data sets' files, texts against
     CLIP's length, methods and their hyperparameters.
     """
+    numerics.require_processor(config.numerics)
     specs = [load_dataset_spec(dataset) for dataset in config.datasets]
     methods = [load_method(name) for name in with_keys([*config.methods, *config.ablations])]
     used = {network for method in methods for network in method.uses}

@@ -11,6 +11,7 @@ import pytest
 from starprompt.config.experiment import Config, load_config
 from starprompt.doctor import checks
 from starprompt.doctor.checks import Finding, as_json, as_text, examine, limited
+from starprompt.machine import kernels
 
 
 @pytest.fixture
@@ -88,6 +89,25 @@ def test_gpus(here: str, asked: int, state: str, config: Config, monkeypatch) ->
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("STARPROMPT_FAKE_DEVICES", here)
     assert one("GPUs", config.model_copy(update={"device": "auto", "gpu": asked})).state == state
+
+
+@pytest.mark.parametrize(
+    ("machine", "asked", "state", "found"),
+    [
+        ("aarch64", "portable", "wrong", "portable; portable is for x86-64 processors, and this"),
+        ("aarch64", "native", "ok", "native; portable is for x86-64 processors, and this is aarch"),
+        ("x86_64", "portable", "ok", "portable; portable is possible here"),
+    ],
+)
+def test_numerics(
+    machine: str, asked: str, state: str, found: str, config: Config, monkeypatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(kernels, "system_flags", lambda: {"avx2", "fma"})
+    monkeypatch.setattr(kernels, "numpy_features", lambda: {"X86_V3"})
+    finding = one("numerics", config.model_copy(update={"numerics": asked}))
+    assert (finding.state, finding.found[: len(found)]) == (state, found)
+    assert bool(finding.advice) == (state == "wrong")
 
 
 def test_a_disk_too_small_is_wrong(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

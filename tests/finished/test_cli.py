@@ -1,6 +1,11 @@
 """`starprompt predict` and `evaluate`: tables, CSV, JSON."""
 
 import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -9,8 +14,10 @@ import pandas as pd
 import pytest
 
 from starprompt.data.store import PreparedDataset, Split
+from starprompt.files import sealed, unsealed
 from starprompt.finished import ask
 from tests.helpers.finished_calls import called
+from tests.helpers.paths import REPOSITORY
 from tests.helpers.small_stream import digits, prepared
 
 
@@ -61,3 +68,55 @@ def test_evaluate_matches_classes_by_name(
     )
     names = prepared().class_names
     assert table["label"].tolist() == [names[label] for label in prepared().test.labels]
+
+
+ASKED = """
+import sys
+from pathlib import Path
+from starprompt.finished import cli
+
+loaded = cli._loaded(Path(sys.argv[1]), None, "cpu")
+import numpy as np
+import torch
+from starprompt.machine.numerics import why_not_portable
+
+numbers = torch.rand(100_000, generator=torch.Generator().manual_seed(0))
+print(why_not_portable(), (numbers.sqrt().numpy() == np.sqrt(numbers.numpy())).all())
+"""
+
+
+def as_portable(run: Path, folder: Path) -> Path:
+    """A copy of a run that says that its numerics are portable."""
+    copy = shutil.copytree(run, folder / "copy")
+    record = copy / "record.json"
+    value = unsealed(json.loads(record.read_text()))
+    value["extra"]["numerics"] = "portable"
+    record.write_text(json.dumps(sealed(value)))
+    return copy
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="not x86-64")
+def test_commands_ask_a_portable_run_portably(runs: Path, tmp_path: Path) -> None:
+    """Its square roots too, which no environment variable reaches."""
+    copy = as_portable(runs / "linear-probe" / "seed1993", tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", ASKED, str(copy)],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "None True\n", done.stderr
+
+
+def test_a_portable_run_is_asked_on_other_processors_too(
+    runs: Path,
+    scans: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    copy = as_portable(runs / "linear-probe" / "seed1993", tmp_path)
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert ".png" in called("predict", copy, scans / "0.png")
+    assert ["aarch64" in message for message in caplog.messages] == [True]

@@ -11,6 +11,7 @@ import starprompt
 from starprompt.errors import UserError
 from starprompt.files import sealed, unsealed
 from starprompt.finished.loaded_run import LoadedRun, load_run
+from starprompt.machine import numerics
 from tests.helpers.small_stream import prepared
 
 
@@ -115,3 +116,32 @@ def test_a_record_that_does_not_fit_is_refused(
     rewritten(run, change)
     with pytest.raises(UserError, match=says):
         load_run(run).predict([scans / "0.png"])
+
+
+def test_a_portable_run_is_opened_in_any_process_with_a_warning(
+    runs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = copied(runs, tmp_path, "linear-probe")
+    native = load_run(run).predict_stored(prepared().test.images[:6], prepared().test.sizes[:6])
+    assert caplog.messages == []
+    rewritten(run, {"extra.numerics": "portable"})
+    found = load_run(run).predict_stored(prepared().test.images[:6], prepared().test.sizes[:6])
+    assert found.best["class"].tolist() == native.best["class"].tolist()
+    (said,) = caplog.messages
+    assert "is not set" in said
+    assert "may differ from the run's in their last digits" in said
+
+
+def test_in_a_portable_process_a_portable_run_is_not_warned_of(
+    runs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    required: list[str] = []
+    monkeypatch.setattr(numerics, "why_not_portable", lambda: None)
+    monkeypatch.setattr(numerics, "require", required.append)
+    run = copied(runs, tmp_path, "linear-probe")
+    load_run(run)
+    assert required == []
+    rewritten(run, {"extra.numerics": "portable"})
+    load_run(run)
+    assert required == ["portable"], "torch's square root is exchanged"
+    assert caplog.messages == []

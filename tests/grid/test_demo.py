@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from starprompt.errors import UserError
 from starprompt.grid import demo
 
 
@@ -46,3 +47,10 @@ def test_the_table_is_shown_where_the_workflow_succeeded(
     assert demo.run_demo(True, False) == status
     assert calls == [demo.demo_call(True, False)]
     assert ("| 97 |" in capsys.readouterr().out) == (status == 0)
+
+
+def test_a_portable_demo_is_refused_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setattr(demo, "main", lambda call: pytest.fail("it began"))
+    with pytest.raises(UserError, match=r"aarch64.*write numerics: native"):
+        demo.run_demo(True, True)

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from starprompt.errors import UserError
-from starprompt.machine import numerics
+from starprompt.machine import kernels, numerics
 
 REPOSITORY = Path(__file__).parents[2]
 #: the environment without what a caller of the tests may have set
 PLAIN = {
     name: value
     for name, value in os.environ.items()
-    if name not in (*numerics.PORTABLE, *numerics.UNSET)
+    if name not in (*numerics.PORTABLE, *numerics.UNSET, "GLIBC_TUNABLES")
 }
 x86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="not x86-64")
 
@@ -103,27 +103,176 @@ def test_a_library_that_was_loaded_before_is_refused() -> None:
     assert "MKL_CBWR='COMPATIBLE'" in said
 
 
+REFUSED = (
+    "import os\n"
+    "from starprompt.errors import UserError\n"
+    "from starprompt.machine import numerics\n"
+    "def refused():\n"
+    "    try:\n"
+    "        numerics.require('portable')\n"
+    "    except UserError as error:\n"
+    "        return str(error)\n"
+    "    return 'accepted'\n"
+)
+
+
+@x86
+def test_variables_that_are_set_after_the_libraries_were_loaded_are_refused() -> None:
+    """torch reads them when it first computes, and NumPy and OpenBLAS when they are imported."""
+    late = "os.environ.update(numerics.PORTABLE)\nprint(refused(), numerics.describe())\n"
+    program = f"{REFUSED}import numpy, torch\na = torch.rand(9, 9)\n{late}"
+    said = python(program)
+    computed = python(f"{REFUSED}import torch\na = torch.rand(9, 9)\na @ a\n{late}")
+    for found in (said, computed):
+        assert "before any library is loaded" in found
+        assert "'numerics': 'native'" in found
+
+
+@x86
+def test_each_library_is_asked_for_its_own_kernels() -> None:
+    """By the names of old and new versions, in a process that is portable but for one library."""
+    program = (
+        f"{REFUSED}"
+        "numerics.settle('portable')\n"
+        "from starprompt.machine import kernels\n"
+        "found = {}\n"
+        "def instead(name, value):\n"
+        "    was = getattr(kernels, name)\n"
+        "    setattr(kernels, name, lambda: value)\n"
+        "    found[f'{name}: {value}'] = refused()\n"
+        "    setattr(kernels, name, was)\n"
+        "instead('torch_kernels', 'AVX512')\n"
+        "instead('mkl_branch', 1)\n"
+        "instead('openblas', [('Haswell', 1), ('SkylakeX', 1)])\n"
+        "instead('openblas', [('Haswell', 4)])\n"
+        "instead('numpy_features', ['X86_V3', 'X86_V4'])\n"
+        "instead('numpy_features', ['FMA3', 'AVX2', 'AVX512F'])\n"
+        "instead('environment_at_start', {'GLIBC_TUNABLES': 'glibc.cpu.hwcaps=-FMA'})\n"
+        "right = dict(found)\n"
+        "found.clear()\n"
+        "instead('mkl_branch', None)\n"
+        "instead('openblas', [(None, 1)])\n"
+        "instead('openblas', [])\n"
+        "instead('numpy_features', ['FMA3', 'AVX2', 'AVX512_KNL'])\n"
+        "instead('environment_at_start', {})\n"
+        "import json\n"
+        "print(json.dumps([right, found]))\n"
+    ).replace("lambda: value", "lambda: set(value) if name == 'numpy_features' else value")
+    refused, accepted = json.loads(python(program))
+    for what, said in refused.items():
+        assert "before any library is loaded" in said, (what, said)
+    assert set(accepted.values()) == {"accepted"}, accepted
+
+
+@x86
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has tunables")
+def test_the_c_library_keeps_its_instructions_and_other_tunables() -> None:
+    program = (
+        "import hashlib, math, os, random, sys\n"
+        "from starprompt.machine import numerics\n"
+        "numerics.settle(sys.argv[1])\n"
+        "random.seed(0)\n"
+        "numbers = [math.exp(random.uniform(-20, 20)) for _ in range(100_000)]\n"
+        "print(hashlib.sha256(repr(numbers).encode()).hexdigest())\n"
+        "print(os.environ.get('GLIBC_TUNABLES'))\n"
+    )
+
+    def printed(numerics: str, tunables: str) -> list[str]:
+        given = {"GLIBC_TUNABLES": tunables} if tunables else {}
+        done = subprocess.run(
+            [sys.executable, "-c", program, numerics],
+            env=PLAIN | {"PYTHONPATH": str(REPOSITORY)} | given,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.split()
+
+    without = "glibc.cpu.hwcaps=-FMA,-AVX2"
+    (plain, _), (other, _) = printed("native", ""), printed("native", without)
+    assert plain != other, "the setting changes nothing here"
+    kept = "glibc.malloc.tcache_count=5"
+    assert printed("portable", without) == [plain, "None"]
+    assert printed("portable", f"{without}:{kept}") == [plain, kept]
+
+
 def test_no_endless_restarts() -> None:
     """Where something takes the variables away again, the second start ends in a sentence."""
+    import numpy  # noqa: F401 - that a library is there
+
     environ = {"STARPROMPT_RESTARTED": "1"}
     with pytest.raises(UserError, match="could not be set"):
         numerics.settle("portable", environ, lambda: pytest.fail("started anew twice"))
 
 
-def test_other_processors_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def arm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
-    with pytest.raises(UserError, match=r"x86-64.*aarch64.*native"):
-        numerics.settle("portable", {})
 
 
-@x86
-def test_a_processor_without_avx2_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("arm")
+def test_other_processors_are_refused() -> None:
+    for refuse in (
+        lambda: numerics.settle("portable", {}),
+        lambda: numerics.require("portable"),
+        lambda: numerics.require_processor("portable"),
+    ):
+        with pytest.raises(UserError, match=r"x86-64.*aarch64.*native"):
+            refuse()
+    numerics.require_processor("native")
+
+
+@pytest.mark.usefixtures("arm")
+def test_results_are_read_on_every_processor(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def settle(numerics: str) -> None:
+        settled.append(numerics)
+
+    settled: list[str] = []
+    monkeypatch.setattr(numerics, "settle", settle)
+    numerics.settle_to_read("portable")
+    assert settled == []
+    assert ["aarch64" in record.message for record in caplog.records] == [True]
+    numerics.settle_to_read("native")
+    assert settled == ["native"]
+    monkeypatch.undo()
+    monkeypatch.setattr(numerics, "settle", settle)
+    numerics.settle_to_read("portable")
+    assert (settled == ["native", "portable"]) == (numerics.why_impossible() is None)
+
+
+def test_a_processor_without_avx2_is_refused_before_a_library_is_set_to_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A library that is set to AVX2 and loaded there ends the process."""
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(kernels, "system_flags", lambda: {"sse4_2", "avx"})
+    environ: dict[str, str] = {}
+    with pytest.raises(UserError, match="AVX2 and FMA"):
+        numerics.settle("portable", environ)
+    assert environ == {}
+
+
+@pytest.mark.parametrize(
+    ("found", "possible"),
+    [
+        (["SSE41", "POPCNT", "SSE42", "AVX"], False),
+        (["AVX2"], False),
+        (["X86_V2"], False),
+        (["AVX2", "FMA3"], True),
+        (["X86_V3"], True),
+    ],
+)
+def test_numpy_knows_the_processor_where_the_system_does_not(
+    found: list[str], possible: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import numpy as np
 
-    old = {"SIMD Extensions": {"found": ["SSE41", "POPCNT", "SSE42", "AVX"]}}
-    monkeypatch.setattr(np, "show_config", lambda mode: old)
-    with pytest.raises(UserError, match="AVX2 and FMA"):
-        numerics.settle("portable", dict(numerics.PORTABLE))
+    monkeypatch.setattr(platform, "machine", lambda: "AMD64")
+    monkeypatch.setattr(kernels, "system_flags", set)
+    monkeypatch.setattr(np, "show_config", lambda mode: {"SIMD Extensions": {"found": found}})
+    assert (numerics.why_impossible() is None) == possible
 
 
 @x86

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from starprompt.cli import app
@@ -28,7 +29,7 @@ def test_digests_that_differ_are_the_status(same: bool, monkeypatch: pytest.Monk
     assert done.stdout.splitlines() == ["a line", "another"]
 
 
-@pytest.mark.parametrize(
+READING = pytest.mark.parametrize(
     ("command", "made_by"),
     [
         (["tables"], "paper.make_tables"),
@@ -39,6 +40,9 @@ def test_digests_that_differ_are_the_status(same: bool, monkeypatch: pytest.Monk
         (["docs", "findings"], "findings_pages.write_findings_pages"),
     ],
 )
+
+
+@READING
 def test_every_file_that_was_written_is_named(
     command: list[str], made_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -46,3 +50,31 @@ def test_every_file_that_was_written_is_named(
     monkeypatch.setattr(f"starprompt.reporting.{made_by}", lambda *given, **options: paths)
     done = CliRunner().invoke(app, [*command, "--config", "config/demo.yaml"])
     assert done.stdout.splitlines() == ["wrote one.md", "wrote two.csv"], done.output
+
+
+@READING
+def test_portable_runs_are_read_on_every_processor(
+    command: list[str],
+    made_by: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    experiment = yaml.safe_load(Path("config/demo.yaml").read_text())
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(experiment | {"numerics": "portable", "device": "cpu"}))
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setattr(f"starprompt.reporting.{made_by}", lambda *given, **options: [Path("a")])
+    done = CliRunner().invoke(app, [*command, "--config", str(config)])
+    assert (done.exit_code, done.stdout) == (0, "wrote a\n"), done.output
+    assert ["aarch64" in message for message in caplog.messages] == [True]
+
+
+def test_the_report_computes_with_the_experiment_s_numerics(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settled: list[str] = []
+    monkeypatch.setattr("starprompt.machine.numerics.settle_to_read", settled.append)
+    monkeypatch.setattr("starprompt.reporting.report.make_report", lambda config: Path("a"))
+    done = CliRunner().invoke(app, ["report", "--config", "config/demo.yaml"])
+    assert (done.exit_code, settled) == (0, ["native"])
