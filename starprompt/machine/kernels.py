@@ -8,10 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+CPUINFO = Path("/proc/cpuinfo")
+
 
 def system_flags() -> set[str]:
     """Instruction sets of the processor by Linux's names; none where the system names none."""
-    with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as file:
+    with suppress(OSError), CPUINFO.open(encoding="utf-8") as file:
         for line in file:
             if line.startswith("flags"):
                 return set(line.partition(":")[2].split())
