@@ -21,7 +21,8 @@ def critical_difference_diagram(plan: Plan, ranks: pd.DataFrame) -> Figure:
     half = math.ceil(len(ranks) / 2)
     figure, (axis,) = panels(1, 1, 1.0 + 0.16 * half + 0.1 * len(groups))
     figure.set_figwidth(WIDTH)
-    first, last = math.floor(places.min()), max(math.ceil(places.max()), 2)
+    first = math.floor(places.min())
+    last = max(math.ceil(places.max()), first + 1)  # all may have one rank
     depth = 0.5 + 0.35 * len(groups)
     for at, (place, name) in enumerate(zip(places, ranks["method"], strict=True)):
         left = at < half

@@ -1,19 +1,31 @@
 """Tables, and sentences that a paper could take, on whether differences are real."""
 
 import math
+from collections.abc import Iterable
 
 import pandas as pd
 
+from paper_figures.collect import KEYS, Results
 from paper_figures.plan import Plan
 from paper_figures.tables.table import NOTHING, Table, number, with_interval
 from starprompt.analysis.significance import MOST_PAIRS, POWER
 
 #: p-values below it count as shown
 ALPHA = 0.05
+#: how many missing runs of a method a note names before it only counts them
+NAMED = 3
+
+PAIRS_HEADINGS = (
+    *("Method", "Difference [95%]", "Effect", "P(improvement)", "p", "Holm", "Pairs", "Needed"),
+)
+RANKS_HEADINGS = ("Method", "Average rank", "Mean [%]", "IQM [%]")
 
 
 def pairs_table(plan: Plan, pairs: pd.DataFrame, reference: str) -> Table:
-    """The reference against every other method; ``pairs.csv`` of the statistics."""
+    """The reference against every other method; ``pairs.csv`` of the statistics.
+
+    A note names the methods that share no run with the reference.
+    """
     titles = {m.name: m.title for m in plan.methods}
     rows = [
         {
@@ -30,11 +42,13 @@ def pairs_table(plan: Plan, pairs: pd.DataFrame, reference: str) -> Table:
         }
         for row in pairs.itertuples()
     ]
+    compared = {reference, *pairs["method"]}
+    alone = [m.title for m in plan.methods if m.name not in compared]
     caption = f"{titles[reference]} against every other method [points]. {plan.title}."
     return Table(
         "pairs",
         caption,
-        pd.DataFrame(rows, columns=None if rows else ["Method"]),
+        pd.DataFrame(rows, columns=list(PAIRS_HEADINGS)),
         pairs,
         [
             "Difference: mean over pairs of (data set, seed), positive where "
@@ -43,12 +57,21 @@ def pairs_table(plan: Plan, pairs: pd.DataFrame, reference: str) -> Table:
             "p: exact two-sided Wilcoxon test, corrected by Holm for the number of methods. "
             f"Needed: pairs that would show this difference with a chance of {POWER:.0%}.",
             floor_sentence(pairs),
+            *(
+                [f"Left out, without a (data set, seed) that both have: {'; '.join(alone)}."]
+                if alone
+                else []
+            ),
         ],
     )
 
 
-def ranks_table(plan: Plan, ranks: pd.DataFrame, aggregates: pd.DataFrame) -> Table:
-    """Average ranks, mean and interquartile mean; ``ranks.csv`` and ``aggregates.csv``."""
+def ranks_table(found: Results, ranks: pd.DataFrame, aggregates: pd.DataFrame) -> Table:
+    """Average ranks, mean and interquartile mean; ``ranks.csv`` and ``aggregates.csv``.
+
+    Notes name the methods and runs that are left out, and why.
+    """
+    plan = found.plan
     titles = {m.name: m.title for m in plan.methods}
     by_name = aggregates.set_index("method")
     rows = []
@@ -83,10 +106,71 @@ def ranks_table(plan: Plan, ranks: pd.DataFrame, aggregates: pd.DataFrame) -> Ta
     return Table(
         "ranks",
         f"Average ranks and robust means. {plan.title}.",
-        pd.DataFrame(rows, columns=None if rows else ["Method"]),
+        pd.DataFrame(rows, columns=list(RANKS_HEADINGS)),
         ranks,
-        notes,
+        [*notes, *_left_out(found)],
     )
+
+
+def _left_out(found: Results) -> list[str]:
+    """What the ranks are without: runs of the plan, methods that lack a run, bounds."""
+    plan = found.plan
+    bounds = [m for m in plan.methods if m.bound]
+    rivals = [m for m in plan.methods if not m.bound]
+    own: dict[str, set[tuple[str, int]]] = {m.name: set() for m in plan.methods}
+    for dataset, method, seed in found.runs[list(KEYS)].itertuples(index=False, name=None):
+        own[method].add((dataset, seed))
+    used = set().union(*(own[m.name] for m in rivals))
+    notes = []
+    if used and len(used) < len(plan.datasets) * len(plan.seeds):
+        notes.append(
+            f"Not all runs of the plan have finished; the ranks are over {_places(plan, used)}."
+        )
+        if len({sum(of == d.name for of, _ in used) for d in plan.datasets} - {0}) > 1:
+            notes.append(
+                "The data sets have unequal numbers of seeds; in the mean and the IQM every run "
+                "weighs the same."
+            )
+    gone = [
+        f"{m.title} ({_lacks(found, m.name, used - own[m.name])})"
+        for m in rivals
+        if not own[m.name] or used - own[m.name]
+    ]
+    if gone:
+        notes.append(
+            f"Left out: {'; '.join(gone)}. A method enters with every (data set, seed) that "
+            "another one here has."
+        )
+    if bounds:
+        notes.append(f"Bounds have no rank: {'; '.join(m.title for m in bounds)}.")
+    return notes
+
+
+def _lacks(found: Results, method: str, lacking: set[tuple[str, int]]) -> str:
+    """Which runs a method lacks, and why."""
+    if method not in set(found.runs["method"]):
+        why = dict.fromkeys(why for (_, of, _), why in found.missing.items() if of == method)
+        return f"no run has finished: {', '.join(why)}" if why else "no run has finished"
+    if len(lacking) > NAMED:
+        return f"lacks {len(lacking)} runs"
+    why = dict.fromkeys(
+        found.missing[dataset, method, seed]
+        for dataset, seed in sorted(lacking)
+        if (dataset, method, seed) in found.missing
+    )
+    said = f"lacks {_places(found.plan, lacking)}"
+    return f"{said}: {', '.join(why)}" if why else said
+
+
+def _places(plan: Plan, runs: Iterable[tuple[str, int]]) -> str:
+    """(data set, seed) in the plan's order: Photos, seeds 1, 2; Digits, seed 1."""
+    there = set(runs)
+    said = []
+    for dataset in plan.datasets:
+        seeds = [str(seed) for seed in plan.seeds if (dataset.name, seed) in there]
+        if seeds:
+            said.append(f"{dataset.title}, seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}")
+    return "; ".join(said)
 
 
 def sentences(plan: Plan, pairs: pd.DataFrame, reference: str) -> list[str]:

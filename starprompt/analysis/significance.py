@@ -1,7 +1,9 @@
 """Is a difference real, over data sets and seeds? Ranks, effect sizes, robust means, sample sizes.
 
 Scores are a frame with the columns method, dataset, seed and score (accuracy in percent, higher is
-better). Only methods that have every (data set, seed) of the frame enter; see :func:`complete`.
+better). Only methods that have every (data set, seed) of the frame enter; see :func:`complete`. Data
+sets may have unequal numbers of seeds: seeds are averaged and drawn within each data set, and every
+run weighs the same in what is over all runs. Where nothing enters, a table has columns and no row.
 
 Sources: Demšar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 7 (2006):
 average ranks, Friedman's test, Nemenyi's critical difference (his Sec. 3.2.2). Agarwal et al.,
@@ -25,35 +27,61 @@ RESAMPLES = 2_000
 POWER = 0.8
 #: most pairs that :func:`pairs_needed` looks at
 MOST_PAIRS = 10_000
+#: what names a run, beside its method
+RUN = ["dataset", "seed"]
+#: columns of the tables
+RANKS = ("method", "rank", "low", "high", "critical_difference", "friedman", "datasets")
+AGGREGATES = ("method", "runs", "mean", "mean_low", "mean_high", "iqm", "iqm_low", "iqm_high")
+PROFILES = ("method", "threshold", "share", "low", "high")
+PAIRS = (
+    *("method", "pairs", "difference", "low", "high", "deviation", "effect", "p", "least_p"),
+    *("needed", "improvement", "improvement_low", "improvement_high", "p_holm"),
+)
 
 
 def complete(scores: pd.DataFrame) -> pd.DataFrame:
     """The rows of the methods that have all (data set, seed) of the frame."""
-    pairs = scores[["dataset", "seed"]].drop_duplicates()
+    pairs = scores[RUN].drop_duplicates()
     counts = scores.groupby("method")["score"].count()
     return scores[scores["method"].isin(counts.index[counts == len(pairs)])]
+
+
+def at_runs_of(scores: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """The rows of ``scores`` at a (data set, seed) that ``others`` has."""
+    places, wanted = (pd.MultiIndex.from_frame(frame[RUN]) for frame in (scores, others))
+    return scores[places.isin(wanted)]
 
 
 def cube(scores: pd.DataFrame) -> tuple[list[str], np.ndarray]:
     """Methods in the frame's order, and their scores (methods, data sets, seeds).
 
-    Raises ValueError when the frame lacks one.
+    A data set with fewer seeds than another ends in NaN. Seeds rise; the n-th seed of one data set
+    need not be that of another.
+
+    Raises ValueError when a method lacks a run that another has.
     """
     methods = list(dict.fromkeys(scores["method"]))
-    wide = scores.pivot(index="method", columns=["dataset", "seed"], values="score")
+    wide = scores.pivot(index="method", columns=RUN, values="score")
     wide = wide.sort_index(axis=1).reindex(methods)
-    datasets = wide.columns.get_level_values(0).nunique()
-    if wide.isna().any().any() or wide.shape[1] % datasets:
-        raise ValueError("every method must have the same seeds on every data set")
-    return methods, wide.to_numpy(np.float64).reshape(len(methods), datasets, -1)
+    if wide.isna().any().any():
+        raise ValueError("every method must have the same seeds of a data set")
+    blocks = [
+        wide[dataset].to_numpy(np.float64)
+        for dataset in dict.fromkeys(wide.columns.get_level_values(0))
+    ]
+    most = max((block.shape[1] for block in blocks), default=0)
+    values = np.full((len(methods), len(blocks), most), math.nan)
+    for at, block in enumerate(blocks):
+        values[:, at, : block.shape[1]] = block
+    return methods, values
 
 
 def average_ranks(values: np.ndarray) -> np.ndarray:
     """(..., M) mean over data sets of the rank of each method's mean over seeds; 1 is the best.
 
-    values (..., M, D, S) scores; ties share their mean rank.
+    values (..., M, D, S) scores, as :func:`cube` pads them; ties share their mean rank.
     """
-    ranks: np.ndarray = stats.rankdata(-values.mean(axis=-1), axis=-2)
+    ranks: np.ndarray = stats.rankdata(-np.nanmean(values, axis=-1), axis=-2)
     return ranks.mean(axis=-1)
 
 
@@ -73,14 +101,14 @@ def friedman(values: np.ndarray) -> float:
 
     It needs three methods and two data sets.
     """
-    means = values.mean(axis=2)
+    means = np.nanmean(values, axis=2)
     if len(means) < 3 or means.shape[1] < 2:
         return math.nan
     return float(stats.friedmanchisquare(*means).pvalue)
 
 
 def interquartile_mean(values: np.ndarray) -> np.ndarray:
-    """(...) mean of the middle half of all scores; values (..., D, S)."""
+    """(...) mean of the middle half of all scores; values (..., D, S), as :func:`cube` pads them."""
     return np.asarray(stats.trim_mean(_flat(values), 0.25, axis=-1))
 
 
@@ -96,13 +124,16 @@ def probability_of_improvement(first: np.ndarray, second: np.ndarray) -> np.ndar
 
 def profile(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """(..., thresholds) share of all (data set, seed) whose score is at least each threshold;
-    values (..., D, S)."""
+    values (..., D, S), as :func:`cube` pads them."""
     shares: np.ndarray = (_flat(values)[..., None] >= thresholds).mean(axis=-2)
     return shares
 
 
 def _flat(values: np.ndarray) -> np.ndarray:
-    return values.reshape(*values.shape[:-2], -1)
+    """(..., runs) without the padding, which is the same for all leading axes."""
+    flat = values.reshape(*values.shape[:-2], -1)
+    there = ~np.isnan(flat).reshape(-1, flat.shape[-1]).any(axis=0)
+    return flat if there.all() else flat[..., there]
 
 
 def stratified(
@@ -112,14 +143,21 @@ def stratified(
 ) -> np.ndarray:
     """``statistic`` of ``resamples`` draws of seeds, with replacement, within each data set.
 
-    values     (..., D, S); all leading axes are drawn alike, so that pairs stay pairs
+    values     (..., D, S), as :func:`cube` pads them; all leading axes are drawn alike, so that
+               pairs stay pairs
     statistic  of (resamples, ..., D, S) at once; leading axes are not its to reduce
     """
     random = np.random.default_rng(0)
     datasets, seeds = values.shape[-2:]
     if seeds == 1:  # every draw is the same
         resamples = 1
-    columns = random.integers(seeds, size=(resamples, datasets, seeds))
+    counts = (~np.isnan(values)).reshape(-1, datasets, seeds).all(axis=0).sum(axis=-1)
+    if (counts == seeds).all():
+        columns = random.integers(seeds, size=(resamples, datasets, seeds))
+    else:  # the padding stays where it is
+        columns = np.tile(np.arange(seeds), (resamples, datasets, 1))
+        for at, count in enumerate(counts):
+            columns[:, at, :count] = random.integers(count, size=(resamples, count))
     drawn = values[..., np.arange(datasets)[:, None], columns]
     return statistic(np.moveaxis(drawn, -3, 0))
 
@@ -136,6 +174,8 @@ def ranks_table(scores: pd.DataFrame) -> pd.DataFrame:
     The interval is that of the draws of seeds; a single seed has none (NaN).
     """
     methods, values = cube(complete(scores))
+    if not methods:
+        return pd.DataFrame(columns=list(RANKS))
     low, high = (
         _interval(stratified(average_ranks, values)) if values.shape[2] > 1 else _none(values)
     )
@@ -157,9 +197,9 @@ def aggregates_table(scores: pd.DataFrame) -> pd.DataFrame:
     methods, values = cube(complete(scores))
     rows = []
     for method, own in zip(methods, values, strict=True):
-        row: dict[str, object] = {"method": method, "runs": own.size}
+        row: dict[str, object] = {"method": method, "runs": int(np.isfinite(own).sum())}
         statistics: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-            "mean": lambda drawn: np.asarray(drawn.mean(axis=(-2, -1))),
+            "mean": lambda drawn: np.asarray(np.nanmean(drawn, axis=(-2, -1))),
             "iqm": interquartile_mean,
         }
         for name, statistic in statistics.items():
@@ -170,25 +210,28 @@ def aggregates_table(scores: pd.DataFrame) -> pd.DataFrame:
                 (math.nan, math.nan) if alone else map(float, _interval(draws))
             )
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(AGGREGATES))
 
 
 def profiles_table(scores: pd.DataFrame, points: int = 101) -> pd.DataFrame:
     """One row a method and threshold: share of runs at or above it, low, high."""
     methods, values = cube(complete(scores))
-    thresholds = np.linspace(math.floor(values.min()), math.ceil(values.max()), points)
+    if not methods:
+        return pd.DataFrame(columns=list(PROFILES))
+    low, high = math.floor(np.nanmin(values)), math.ceil(np.nanmax(values))
+    thresholds = np.linspace(low, high, points)
     frames = []
     for method, own in zip(methods, values, strict=True):
         draws = stratified(lambda v: profile(v, thresholds), own, 500)
-        low, high = _interval(draws)
+        lower, upper = _interval(draws)
         frames.append(
             pd.DataFrame(
                 {
                     "method": method,
                     "threshold": thresholds,
                     "share": profile(own, thresholds),
-                    "low": low,
-                    "high": high,
+                    "low": lower,
+                    "high": upper,
                 }
             )
         )
@@ -234,7 +277,8 @@ def pairs_table(scores: pd.DataFrame, reference: str) -> pd.DataFrame:
 
     One row a method: pairs; difference (reference minus method) with Student's interval low, high;
     effect (difference over the deviation of the differences); improvement (chance that a run of
-    the reference beats one of the method, where both have all of their pairs) with its interval;
+    the reference beats one of the method, where they share equally many seeds of each data set)
+    with its interval;
     p (exact Wilcoxon), p_holm, least_p; needed (pairs that would show the difference).
     """
     by_method = {
@@ -242,7 +286,7 @@ def pairs_table(scores: pd.DataFrame, reference: str) -> pd.DataFrame:
         for method, own in scores.groupby("method", sort=False)
     }
     if reference not in by_method:
-        return pd.DataFrame(columns=["method"])
+        return pd.DataFrame(columns=list(PAIRS))
     rows = []
     for method, theirs in by_method.items():
         if method == reference:
@@ -267,10 +311,9 @@ def pairs_table(scores: pd.DataFrame, reference: str) -> pd.DataFrame:
             "needed": pairs_needed(mean, deviation),
         }
         rows.append({**row, **_improvement(both)})
-    frame = pd.DataFrame(rows, columns=None if rows else ["method"])
-    if rows:
-        adjusted = holm(dict(zip(frame["method"], frame["p"], strict=True)))
-        frame["p_holm"] = frame["method"].map(adjusted)
+    frame = pd.DataFrame(rows, columns=list(PAIRS))
+    adjusted = holm(dict(zip(frame["method"], frame["p"], strict=True)))
+    frame["p_holm"] = frame["method"].map(adjusted)
     return frame
 
 

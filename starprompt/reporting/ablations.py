@@ -1,6 +1,6 @@
 """From an experiment's runs to its analyses, and from those to tables, figures and findings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,10 +93,9 @@ def write_page(config: Config, analyses: "Analyses", page: Path) -> Path:
     from paper_figures.pages.findings import write_findings
     from paper_figures.provenance import provenance
 
-    made_from = provenance(
-        own_runs(config, analyses.plan), depends(config, analysed_methods(config))
-    )
-    return write_findings(analyses, page, limits(config), made_from)
+    found = own_runs(config, analyses.plan)
+    made_from = provenance(found, depends(config, analysed_methods(config)))
+    return write_findings(analyses, page, limits(config, found), made_from)
 
 
 def depends(config: Config, methods: Sequence[str]) -> dict[str, str]:
@@ -113,21 +112,22 @@ def open_analyses(config: Config, results: Path = RESULTS) -> "Analyses":
     return Analyses(plan, FULL_METHOD, results / config.name / "analysis")
 
 
-def limits(config: Config) -> list[str]:
+def limits(config: Config, found: "Results") -> list[str]:
     """How far answers about the variants reach, in sentences for an experiment's findings."""
     return [
-        *reach(config),
+        *reach(config, found),
         "The variants share the full method's hyperparameters; none was tuned for itself, so a "
         "variant may be worse here for want of tuning.",
     ]
 
 
-def reach(config: Config) -> list[str]:
-    """How far any answer of this experiment reaches."""
-    seeds, datasets = len(config.seeds), len(config.datasets)
+def reach(config: Config, found: "Results") -> list[str]:
+    """How far any answer from the finished runs of this experiment reaches."""
+    by_dataset = found.runs.groupby("dataset")["seed"].nunique()
+    there = {d.name: int(by_dataset.get(d.name, 0)) for d in found.plan.datasets}
     said = [
-        f"{seeds} {_plural('seed', seeds)} on {datasets} data {_plural('set', datasets)}: "
-        "intervals over so few runs are wide, and differences of a point or two mean nothing.",
+        f"{_counted(found, there)}: intervals over so few runs are wide, and differences of a "
+        "point or two mean nothing.",
     ]
     if config.backbones.clip == "tiny" or config.backbones.vit == "tiny":
         titles = [load_dataset_spec(dataset).title for dataset in config.datasets]
@@ -138,6 +138,17 @@ def reach(config: Config) -> list[str]:
             "ViT-L/14 and ViT-B/16; the same page for those comes from config/paper.yaml.",
         )
     return said
+
+
+def _counted(found: "Results", seeds: Mapping[str, int]) -> str:
+    """How many seeds have runs, of each data set where they are unequal."""
+    if len(set(seeds.values())) > 1:
+        return ", ".join(
+            f"{seeds[d.name] or 'no'} {_plural('seed', seeds[d.name])} on {d.title}"
+            for d in found.plan.datasets
+        )
+    each = next(iter(seeds.values()))
+    return f"{each} {_plural('seed', each)} on {len(seeds)} data {_plural('set', len(seeds))}"
 
 
 def _with_ablations(config_path: Path) -> Config:

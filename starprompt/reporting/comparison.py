@@ -71,17 +71,20 @@ def make_statistics(found: "Results", folder: Path) -> list[Path]:
 def statistics_of(found: "Results") -> "dict[str, pd.DataFrame]":
     """The four tables of :mod:`starprompt.analysis.significance`, of the final accuracies.
 
-    Bounds have no rank; they stand in the rest.
+    Bounds have no rank; they stand in the rest. Means and profiles are over the runs of the ranks,
+    so that a run that only a bound has keeps no other method out.
     """
     from starprompt.analysis import significance
 
     columns = ["method", "dataset", "seed", "final_average_accuracy"]
     scores = found.runs[columns].rename(columns={"final_average_accuracy": "score"})
     bounds = [method.name for method in found.plan.methods if method.bound]
+    rivals = scores[~scores["method"].isin(bounds)]
+    ranked = significance.at_runs_of(scores, rivals) if len(rivals) else scores
     return {
-        "ranks": significance.ranks_table(scores[~scores["method"].isin(bounds)]),
-        "aggregates": significance.aggregates_table(scores),
-        "profiles": significance.profiles_table(scores),
+        "ranks": significance.ranks_table(rivals),
+        "aggregates": significance.aggregates_table(ranked),
+        "profiles": significance.profiles_table(ranked),
         "pairs": significance.pairs_table(scores, reference_of(found)),
     }
 
@@ -91,7 +94,7 @@ def statistics_tables(found: "Results", numbers: "dict[str, pd.DataFrame]") -> "
     from paper_figures.tables import significance as tables
 
     return [
-        tables.ranks_table(found.plan, numbers["ranks"], numbers["aggregates"]),
+        tables.ranks_table(found, numbers["ranks"], numbers["aggregates"]),
         tables.pairs_table(found.plan, numbers["pairs"], reference_of(found)),
     ]
 
@@ -138,5 +141,5 @@ def write_page(
     made_from = provenance(found, depends(config, config.methods))
     said = sentences(found.plan, analyses.statistics("pairs"), reference_of(found))
     return write_comparison(
-        analyses, page, reach(config), searches_table(config), figures, made_from, said
+        analyses, page, reach(config, found), searches_table(config), figures, made_from, said
     )

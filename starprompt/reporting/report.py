@@ -46,7 +46,7 @@ def make_report(config_path: Path, results: Path = RESULTS) -> Path:
 
     published = [path for path in shown.figures if path.name.startswith("published-")]
     parts = [
-        Part("worth", "What these answers are worth", sentences=reach(config)),
+        Part("worth", "What these answers are worth", sentences=reach(config, found)),
         Part(
             "statistics",
             "Are the differences real?",

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -110,3 +111,58 @@ def test_one_seed_has_no_interval() -> None:
     pairs = significance.pairs_table(frame, "m0")
     assert pairs["low"].isna().all() and pairs["p"].item() == 1
     assert significance.pairs_table(frame, "absent").empty
+
+
+def frame_of(**by_method: dict[str, list[float]]) -> pd.DataFrame:
+    """Scores by method and data set; seeds count from 1."""
+    rows = [
+        {"method": method, "dataset": dataset, "seed": seed, "score": score}
+        for method, datasets in by_method.items()
+        for dataset, values in datasets.items()
+        for seed, score in enumerate(values, 1)
+    ]
+    return pd.DataFrame(rows, columns=["method", "dataset", "seed", "score"])
+
+
+def test_unequal_seeds_stay_in_their_data_set() -> None:
+    """x has the better mean on both data sets; its interval is that of a's draws alone."""
+    frame = frame_of(x={"a": [90, 90, 10], "b": [50]}, y={"a": [60, 60, 60], "b": [40]})
+    ranks = significance.ranks_table(frame).set_index("method")["rank"]
+    assert ranks.to_dict() == {"x": 1, "y": 2}
+    ncm = significance.aggregates_table(frame_of(n={"d": [93.87, 93.85, 93.88], "p": [100.0]}))
+    row = ncm.iloc[0]
+    assert row["runs"] == 4 and row["mean"] == pytest.approx(95.4)
+    assert (3 * 93.85 + 100) / 4 <= row["mean_low"] <= row["mean_high"] <= (3 * 93.88 + 100) / 4
+    profiles = significance.profiles_table(frame).query("method == 'x'").set_index("threshold")
+    assert profiles.loc[10, "share"] == 1 and profiles.loc[90, "share"] == 0.5
+    assert (profiles["low"][profiles.index <= 50] >= 0.25).all(), "b's run is in every draw"
+
+
+def test_seeds_of_another_name_in_each_data_set_are_not_mixed() -> None:
+    frame = frame_of(x={"a": [9.0, 1.0], "b": [5.0, 5.0]}, y={"a": [4.0, 4.0], "b": [6.0, 6.0]})
+    frame.loc[frame["dataset"] == "b", "seed"] += 1
+    ranks = significance.ranks_table(frame).set_index("method")
+    assert ranks["rank"].to_dict() == {"x": 1.5, "y": 1.5}
+    assert (ranks["low"] < ranks["high"]).all()
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        frame_of(),
+        frame_of(a={"d": [1.0, 2.0]}, b={"d": [1.0]}).drop(index=0),
+    ],
+    ids=["no run", "no method is complete"],
+)
+def test_tables_of_nothing_have_their_columns(frame: pd.DataFrame) -> None:
+    assert list(significance.ranks_table(frame)) == list(significance.RANKS)
+    assert list(significance.aggregates_table(frame)) == list(significance.AGGREGATES)
+    assert list(significance.profiles_table(frame)) == list(significance.PROFILES)
+    pairs = significance.pairs_table(frame, "a")
+    assert list(pairs) == list(significance.PAIRS) and pairs.empty
+
+
+@pytest.mark.parametrize("reference", ["a", "absent"])
+def test_a_method_alone_has_no_pairs(reference: str) -> None:
+    pairs = significance.pairs_table(frame_of(a={"d": [1.0, 2.0]}), reference)
+    assert list(pairs) == list(significance.PAIRS) and pairs.empty
