@@ -66,7 +66,8 @@ def comparison(
         f"number here was typed. Tables and figures in print size are under "
         f"`results/{plan.name}/`. Mean ± sample standard deviation over seeds. † keeps images of "
         "past tasks.",
-        "## What these answers are worth\n\n" + "\n".join(f"- {escape_markdown(line)}" for line in limits),
+        "## What these answers are worth\n\n"
+        + "\n".join(f"- {escape_markdown(line)}" for line in limits),
     ]
     if sentences:
         parts += [

@@ -20,6 +20,7 @@ from paper_figures.tables.ablations import (
     keys_table,
     mixtures_table,
 )
+from paper_figures.tables.escape import escape_markdown
 from paper_figures.tables.forms import to_markdown
 from paper_figures.tables.table import number
 from starprompt.files import write_text
@@ -35,7 +36,7 @@ def write_findings(
 
 def findings(analyses: Analyses, limits: Sequence[str]) -> str:
     """The page as Markdown. Numbers of several data sets stand one after the other."""
-    parts = [f"# Findings: {analyses.plan.title}\n"]
+    parts = [f"# Findings: {escape_markdown(analyses.plan.title)}\n"]
     seeds = ", ".join(map(str, analyses.plan.seeds))
     parts.append(
         f"Written by the workflow from the runs of `{analyses.plan.name}` (seeds {seeds}); no "
@@ -55,7 +56,7 @@ def findings(analyses: Analyses, limits: Sequence[str]) -> str:
     for title, tell, tables in sections:
         lines = [tell(analyses, dataset.name) for dataset in analyses.plan.datasets]
         if len(lines) > 1:
-            titles = [dataset.title for dataset in analyses.plan.datasets]
+            titles = [escape_markdown(dataset.title) for dataset in analyses.plan.datasets]
             lines = [f"*{t}.* {text}" for t, text in zip(titles, lines, strict=True)]
         shown = "\n".join(to_markdown(table(analyses), notes=False) for table in tables)
         parts.append(f"## {title}\n\n" + "\n\n".join(lines) + f"\n\n{shown}")
@@ -291,7 +292,7 @@ def _replay(analyses: Analyses, dataset: str) -> str:
 
 
 def _called(analyses: Analyses, name: str) -> str:
-    return f"“{analyses.method(name).heading}”"
+    return f"“{escape_markdown(analyses.method(name).heading)}”"
 
 
 def _percent(value: float) -> str:
@@ -308,4 +309,4 @@ def _shares(chosen: pd.Series) -> str:
 
 
 def _bullets(title: str, lines: Sequence[str]) -> str:
-    return f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines) + "\n"
+    return f"## {title}\n\n" + "\n".join(f"- {escape_markdown(line)}" for line in lines) + "\n"

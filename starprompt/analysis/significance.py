@@ -1,9 +1,10 @@
 """Is a difference real, over data sets and seeds? Ranks, effect sizes, robust means, sample sizes.
 
 Scores are a frame with the columns method, dataset, seed and score (accuracy in percent, higher is
-better). Only methods that have every (data set, seed) of the frame enter; see :func:`complete`. Data
-sets may have unequal numbers of seeds: seeds are averaged and drawn within each data set, and every
-run weighs the same in what is over all runs. Where nothing enters, a table has columns and no row.
+better). Only methods that have every (data set, seed) of the frame enter; see :func:`complete`.
+Data sets may have unequal numbers of seeds: seeds are averaged and drawn within each data set, and
+every run weighs the same in what is over all runs. Where nothing enters, a table has its columns
+and no row.
 
 Sources: Demšar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 7 (2006):
 average ranks, Friedman's test, Nemenyi's critical difference (his Sec. 3.2.2). Agarwal et al.,
@@ -108,7 +109,10 @@ def friedman(values: np.ndarray) -> float:
 
 
 def interquartile_mean(values: np.ndarray) -> np.ndarray:
-    """(...) mean of the middle half of all scores; values (..., D, S), as :func:`cube` pads them."""
+    """(...) mean of the middle half of all scores.
+
+    values (..., D, S), as :func:`cube` pads them.
+    """
     return np.asarray(stats.trim_mean(_flat(values), 0.25, axis=-1))
 
 

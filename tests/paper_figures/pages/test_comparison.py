@@ -9,7 +9,8 @@ from tests.helpers.compared_methods import made_analyses
 
 def test_the_page_says_what_the_numbers_say(tmp_path: Path) -> None:
     analyses = made_analyses(tmp_path)
-    page = comparison(analyses, ["It is made up."], None, {"set-0": "images/use.png"})
+    page = comparison(analyses, ["It is made up of <b> | _c_."], None, {"set-0": "images/use.png"})
+    assert r"- It is made up of \<b\> \| \_c\_." in page
     assert "The best continual method is Best (100.0%)." in page
     assert "is not above all: higher ends Best (100.0%), by 25.0 points, in 2 of 2 seeds" in page
     assert "Fine-tuning (25.0%) is below every method that prompts the ViT" in page

@@ -1,5 +1,7 @@
 """Findings answer every question with the tables' numbers, and follow them."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +20,15 @@ def test_findings_answer_every_question_with_the_tables_numbers(analyses: Analys
     last = free[free["after_task"] == 2]
     assert f"turned by {last['drift'].mean():.3f}" in text
     assert "Data set 1." in text
+
+
+def test_titles_are_no_markup(analyses: Analyses) -> None:
+    plan = analyses.plan
+    methods = tuple(replace(method, title="a <b> | c") for method in plan.methods)
+    datasets = tuple(replace(dataset, title="d <i> | e") for dataset in plan.datasets)
+    named = replace(plan, title="f <u>", methods=methods, datasets=datasets)
+    text = findings.findings(replace(analyses, plan=named), ["On d <i> | e."])
+    assert not re.search(r"(?<!\\)<[biu]", text) and r"On d \<i\> \| e." in text
 
 
 def test_findings_follow_the_numbers(analyses: Analyses, tmp_path: Path) -> None:
