@@ -45,29 +45,93 @@ _WRITE_TROUBLES = {
 }
 
 
+#: failed reads of what is missing, is no such file, or, without a number, is none to a library
+_DAMAGE = {None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.ELOOP}
+#: errors that nothing but a write can meet
+_OF_WRITES = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+
+
 def trouble(error: OSError) -> UserError | None:
     """The sentence for an error of the system that nothing has handled; None where it names none.
 
-    A command raises it from whatever it was doing; the path that the error names says where.
+    A command raises it from whatever it was doing, reading or writing; the path that the error
+    names says where.
     """
     if error.errno is None:
         return None
-    named = isinstance(error.filename, str | bytes | os.PathLike)
-    place = os.fsdecode(error.filename) if named else "the output"
-    if (known := write_trouble(Path(place), error)) is not None:
-        return known
-    what = error.strerror or type(error).__name__
-    return UserError(f"{_short(place)} could not be used: {what}; check it and try again.")
+    place = _named(error)
+    if error.errno in _OF_WRITES:
+        return write_trouble(Path(place or "the output"), error)
+    return UserError(
+        f"{_short(place or 'A file or folder')} could not be used: {_why(error)}; "
+        f"{_check(error)} and try again."
+    )
+
+
+def read_trouble(path: Path, error: OSError) -> UserError:
+    """The sentence for a file or folder that could not be read, which says nothing of damage."""
+    return UserError(
+        f"{_short(path)} could not be read: {_why(error)}; {_check(error)} and try again."
+    )
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raise :func:`read_trouble` for the system's errors in the block, which reads ``path``.
+
+    An OSError without a number passes: libraries raise such for damage.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise read_trouble(path, error) from error
+
+
+def says_damage(error: OSError) -> bool:
+    """Whether a failed read says that something is missing or is no such file: to try again is
+    of no use then."""
+    return error.errno in _DAMAGE
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or type(error).__name__
+
+
+def _check(error: OSError) -> str:
+    return "check its permissions" if isinstance(error, PermissionError) else "check it"
+
+
+def _named(error: OSError) -> str | None:
+    """The path that an error of the system names; None where it names none."""
+    name = error.filename
+    return os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else None
 
 
 def write_trouble(path: Path, error: OSError) -> UserError | None:
-    """The sentence for a write to ``path`` that failed; None for errors of other kinds."""
+    """The sentence for a write to ``path`` that failed; None for errors of other kinds.
+
+    That is also one that names another file than ``path``, what lies below it, its temporary
+    file and the folders above it: something was read meanwhile.
+    """
+    if not _is_of(path, error):
+        return None
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(
             f"The disk is full: {_short(path)} could not be written; free some space and try again."
         )
     why = _WRITE_TROUBLES.get(error.errno or 0)
     return None if why is None else UserError(f"{_short(path)} could not be written: {why}.")
+
+
+def _is_of(path: Path, error: OSError) -> bool:
+    """Whether an error may be that of a write to ``path``: it names nothing else."""
+    if (name := _named(error)) is None or error.errno in _OF_WRITES:
+        return True
+    place, named = (Path(each).absolute() for each in (path, name))
+    is_part = f"{named}{os.sep}".startswith(f"{place.with_name(f'.{place.name}.')}")
+    return is_part or named.is_relative_to(place) or place.is_relative_to(named)
 
 
 @contextmanager

@@ -262,3 +262,43 @@ def test_what_is_no_regular_file_has_no_digest(tmp_path: Path) -> None:
     for name in ("pipe", "device", "loop", "missing", "."):
         with pytest.raises(OSError, match=r"regular file|No such|levels"):
             sha256_file(tmp_path / name)
+
+
+def denied(path: object) -> PermissionError:
+    return PermissionError(errno.EACCES, "Permission denied", str(path))
+
+
+def test_a_failed_read_is_not_called_a_failed_write(tmp_path: Path) -> None:
+    for path in (tmp_path / "ant", tmp_path / "record.json"):
+        assert str(files.trouble(denied(path))) == (
+            f"{path} could not be used: Permission denied; check its permissions and try again."
+        )
+    unnamed = OSError(errno.EIO, "Input/output error")
+    assert "A file or folder could not be used: Input/output" in str(files.trouble(unnamed))
+    full = OSError(errno.ENOSPC, "No space left on device")
+    assert "disk is full: the output could not be written" in str(files.trouble(full))
+    read_only = OSError(errno.EROFS, "Read-only file system", str(tmp_path / "x"))
+    assert "x could not be written: the file system is read-only" in str(files.trouble(read_only))
+
+
+@pytest.mark.parametrize("name", ["other", "x.txt2", "x", "folder/other"])
+def test_what_a_write_reads_meanwhile_is_not_called_a_failed_write(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(PermissionError), atomic_path(tmp_path / "folder" / "x.txt"):
+        raise denied(tmp_path / name)
+    for written in (
+        "folder/x.txt",
+        "folder/x.txt/in.npy",
+        "folder/.x.txt.1-2.part",
+        "folder/.x.txt.1-2.part/in.npy",
+        "folder",
+    ):
+        refused = pytest.raises(UserError, match=r"x\.txt could not be written: no permission")
+        with refused, atomic_path(tmp_path / "folder" / "x.txt"):
+            raise denied(tmp_path / written)
+
+
+def test_errors_without_a_number_are_a_librarys_own(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="header"), files.reading(tmp_path):
+        raise OSError("the header is damaged")

@@ -7,11 +7,12 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from io import BufferedReader, FileIO
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from starprompt.errors import UserError, reason
-from starprompt.files import atomic_path
+from starprompt.files import atomic_path, reading
 
 #: What an archive may unpack to: a multiple of its own bytes, and this much in any case. Images
 #: hardly shrink in an archive, and lists seldom to a tenth.
@@ -49,10 +50,10 @@ def extract(archive: Path, folder: Path) -> Path:
     with atomic_path(folder) as part:
         part.mkdir(parents=True)
         try:
-            if zipfile.is_zipfile(archive):
-                _extract_zip(archive, part)
-            else:
-                _extract_tar(archive, part)
+            with BufferedReader(_Archive(archive)) as file:
+                is_zip = zipfile.is_zipfile(file)
+                file.seek(0)
+                (_extract_zip if is_zip else _extract_tar)(archive, file, part)
         except _DAMAGE as error:
             raise _damaged(archive, error) from error
         except OSError as error:
@@ -60,6 +61,23 @@ def extract(archive: Path, folder: Path) -> Path:
                 raise
             raise _damaged(archive, error) from error
     return folder
+
+
+class _Archive(FileIO):
+    """An archive to read. What the system fails to read is no damage, whatever the libraries make
+    of an OSError, and no failed write of what is unpacked: it is raised as :class:`UserError`."""
+
+    def __init__(self, path: Path) -> None:
+        with reading(path):
+            super().__init__(path)
+
+    def readinto(self, buffer: Any) -> int:
+        with reading(Path(str(self.name))):
+            return super().readinto(buffer)
+
+    def readall(self) -> bytes:
+        with reading(Path(str(self.name))):
+            return super().readall()
 
 
 def _damaged(archive: Path, error: Exception) -> UserError:
@@ -131,11 +149,11 @@ class _BoundedTarInfo(tarfile.TarInfo):
         return super()._proc_member(tar)  # type: ignore[misc,no-any-return]
 
 
-def _extract_tar(archive: Path, folder: Path) -> None:
+def _extract_tar(archive: Path, file: BinaryIO, folder: Path) -> None:
     census = _Census(archive)
     # A second guard behind the checks below, which Python has from 3.11.4 on.
     guard: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-    with tarfile.open(archive, tarinfo=_BoundedTarInfo) as tar:
+    with tarfile.open(fileobj=file, tarinfo=_BoundedTarInfo) as tar:
         for member in _members(tar):
             if member.issym() or member.islnk():
                 raise _refuse(archive, member.name, "is a link")
@@ -154,9 +172,9 @@ def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         tar.members = []  # type: ignore[attr-defined]
 
 
-def _extract_zip(archive: Path, folder: Path) -> None:
+def _extract_zip(archive: Path, opened: BinaryIO, folder: Path) -> None:
     census = _Census(archive)
-    with zipfile.ZipFile(archive) as file:
+    with zipfile.ZipFile(opened) as file:
         for member in file.infolist():
             if stat.S_ISLNK(member.external_attr >> 16):
                 raise _refuse(archive, member.filename, "is a link")

@@ -14,6 +14,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from starprompt.data.formats import Raw
 from starprompt.data.steps import CenterCrop, Resize
 from starprompt.errors import reason
+from starprompt.files import reading
 
 #: The formats that are read, as PIL names them; it knows many more, with seldom used decoders.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
@@ -36,14 +37,15 @@ def decode(raw: Raw, upright: bool = False) -> NDArray[np.uint8]:
 
     Grey becomes three equal channels; palettes, CMYK and alpha are resolved as PIL does; 16-bit
     images keep their most significant 8 bits. Only :data:`FORMATS` are read, and images of at most
-    :data:`MOST_PIXELS`. Raises :class:`CorruptImageError`.
+    :data:`MOST_PIXELS`. Raises :class:`CorruptImageError`, and :class:`UserError` for a file that
+    the system could not read: that says nothing of the image.
     """
     if isinstance(raw, np.ndarray):
         return np.array(_from_array(raw).convert("RGB"))
     if not isinstance(raw, bytes | Path):
         raise CorruptImageError(f"it is a {type(raw).__name__}, not pixels or an encoded image")
+    data = raw if isinstance(raw, bytes) else _read(raw)
     try:
-        data = raw if isinstance(raw, bytes) else _read(raw)
         pixels = _photograph(data)
         pixels = _any_image(data) if pixels is None else pixels
         return _turned(pixels, data) if upright else pixels
@@ -62,17 +64,13 @@ def decode(raw: Raw, upright: bool = False) -> NDArray[np.uint8]:
 
 def _read(path: Path) -> bytes:
     """The bytes of an image file: a regular file, no larger than an image may be."""
-    try:
+    with reading(path):
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise CorruptImageError("it is not a regular file")
         if status.st_size > MOST_PIXELS * 8:
             raise CorruptImageError(f"it has {status.st_size:,} bytes, too many for an image")
         return path.read_bytes()
-    except FileNotFoundError as error:
-        raise CorruptImageError("the file is missing") from error
-    except OSError as error:
-        raise CorruptImageError(error.strerror or "it cannot be read") from error
 
 
 def _photograph(data: bytes) -> NDArray[np.uint8] | None:

@@ -47,14 +47,17 @@ def write_split(
 ) -> tuple[dict[int, str], str]:
     """Decode one split into ``SPLIT_images.npy`` and its companions in the work folder.
 
-    Goes on after the rows that ``progress.json`` there counts as done. Returns the rows that
-    cannot be decoded (by row, the image's name and why), which are left black, and the SHA-256 of
-    the images' file. Raises :class:`UserError` for a full disk, and for images of several sizes
-    where none is to be stored.
+    Goes on after the rows that ``progress.json`` there counts as done, and tries those of them
+    again that could not be decoded. Returns the rows that cannot be decoded (by row, the image's
+    name and why), which are left black, and the SHA-256 of the images' file. Raises
+    :class:`UserError` for a full disk, an image that the system cannot read, and for images of
+    several sizes where none is to be stored.
     """
     progress = json.loads((work / "progress.json").read_text(encoding="utf-8"))
     state = progress["splits"].setdefault(split, _nothing_done())
-    if state["done"] and not _is_as_noted(work, split, state):
+    # Where no row was decoded, the stored shape is not known either.
+    undecoded_alone = state["done"] == len(state["skipped"])
+    if undecoded_alone or not _is_as_noted(work, split, state):
         state = progress["splits"][split] = _nothing_done()
     total = len(raw.labels)
     images, sizes = _open_arrays(work, split, raw, steps, state["done"] == 0, options.upright)
@@ -68,6 +71,10 @@ def write_split(
         ThreadPoolExecutor(options.workers) as pool,
     ):
         store = _storer(raw, steps, images, sizes, file, options.upright)
+        if left_out := sorted(map(int, state["skipped"])):
+            again = (store(row, raw.images.take(row, row + 1)) for row in left_out)
+            state["skipped"] = {str(row): why for found in again for row, why in found.items()}
+            keeper.keep(state["done"], copy.deepcopy(progress)).result()
 
         def begin(start: int) -> tuple[int, list[Future[dict[int, str]]]]:
             stop = min(start + CHUNK, total)

@@ -17,7 +17,7 @@ from starprompt.data.registry import (
 )
 from starprompt.data.sources import ImageFolder
 from starprompt.errors import UserError
-from starprompt.files import require_name, write_text
+from starprompt.files import read_trouble, require_name, write_text
 
 #: side of the view that the paper's backbones take, and the side that images are stored at
 VIEW, STORED = 224, 256
@@ -136,7 +136,9 @@ def _sides(paths: list[Path]) -> list[int]:
                 warnings.simplefilter("ignore")
                 with Image.open(path, formats=FORMATS) as image:
                     sides.append(max(image.size))
-        except Exception:  # the preparation names what cannot be decoded
+        except Exception as error:  # the preparation names what cannot be decoded
+            if isinstance(error, OSError) and error.errno is not None:
+                raise read_trouble(path, error) from error
             continue
     return sides
 

@@ -76,8 +76,8 @@ def prepare(
         if not is_current(spec, root):
             _prepare(spec, root, Options(skip_corrupt, workers or available_cores()))
     except OSError as error:
-        place = Path(error.filename) if error.filename else final
-        raise write_trouble(place, error) or UserError(
+        place = error.filename or final
+        raise write_trouble(final.parent, error) or UserError(
             f"Data set {spec.name!r} could not be prepared ({place}: "
             f"{error.strerror or error}); fix that and prepare it again."
         ) from error

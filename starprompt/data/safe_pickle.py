@@ -20,6 +20,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from starprompt.errors import UserError, reason
+from starprompt.files import reading
 
 #: Values that a pickle may make: a list of 100,000 images makes some 2 million.
 MOST_VALUES = 50_000_000
@@ -355,6 +356,8 @@ def _load(file: BinaryIO, size: int, what: str) -> Any:
             "file again from its publisher."
         ) from error
     except Exception as error:  # a damaged pickle can end in any exception
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the system failed to read it
         what_failed = reason(error)
         raise UserError(
             f"{what} is damaged ({type(error).__name__}: {what_failed}); remove it and download "
@@ -367,13 +370,10 @@ def load_pickle(path: Path) -> Any:
 
     Raises :class:`UserError` when it is missing, damaged or asks for anything else.
     """
-    try:
-        with Path(path).open("rb") as file:
-            size = file.seek(0, SEEK_END)
-            file.seek(0)
-            return _load(file, size, str(path))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); download it again.") from error
+    with reading(path), Path(path).open("rb") as file:
+        size = file.seek(0, SEEK_END)
+        file.seek(0)
+        return _load(file, size, str(path))
 
 
 def load_npz(path: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
@@ -383,7 +383,7 @@ def load_npz(path: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     """
     arrays = {}
     try:
-        with zipfile.ZipFile(path) as archive:
+        with reading(path), zipfile.ZipFile(path) as archive:
             for key in keys:
                 if f"{key}.npy" not in archive.namelist():
                     raise UserError(f"{path} has no array {key!r}; download it again.")

@@ -23,7 +23,7 @@ from starprompt.data.registry import DatasetSpec
 from starprompt.data.sources import Source
 from starprompt.data.stored_images import CHUNK_ROWS, Digests, StoredImages
 from starprompt.errors import UserError, reason
-from starprompt.files import digest_of, read_text
+from starprompt.files import digest_of, read_text, read_trouble, says_damage
 
 #: Raised when what the files mean changes: older ones are then prepared again.
 FORMAT_VERSION = 1
@@ -153,6 +153,8 @@ def open_prepared(folder: Path) -> PreparedDataset:
             raise ValueError("class_names.json does not hold a list of names")
         train, test = (_open_split(folder, split, manifest, len(names)) for split in SPLITS)
     except (OSError, ValueError, EOFError, KeyError, TypeError, RecursionError) as error:
+        if isinstance(error, OSError) and not says_damage(error):
+            raise read_trouble(Path(error.filename or folder), error) from error
         what = reason(error)
         raise UserError(
             f"{folder} is damaged ({what}); remove it and run `starprompt data prepare {name}`."

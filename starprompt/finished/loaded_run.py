@@ -120,7 +120,7 @@ class LoadedRun:
     def pixels(self, image: Path | str | bytes | NDArray[Any]) -> NDArray[np.uint8]:
         """(H,W,3) of an image as the run's data set was decoded.
 
-        Raises :class:`CorruptImageError`.
+        Raises :class:`CorruptImageError`, and :class:`UserError` for a file that cannot be read.
         """
         return decode(Path(image) if isinstance(image, str) else image, self.facts.upright)
 
@@ -128,7 +128,7 @@ class LoadedRun:
         """What the run says to images: files, their bytes, or pixels (H,W,3) uint8.
 
         They are decoded and brought to the run's own view as its data set's were. Raises
-        :class:`UserError` naming all images that cannot be decoded.
+        :class:`UserError` naming all images that cannot be read or decoded.
         """
         index, pixels, sizes, bad = [], [], [], []
         for number, image in enumerate(images):
@@ -139,6 +139,9 @@ class LoadedRun:
             except CorruptImageError as error:
                 bad.append(f"{name} ({error})")
                 continue
+            except UserError as error:
+                bad.append(str(error).partition(";")[0])
+                continue
             stored, size = to_stored(raw, self.facts.stored)
             index.append(name)
             pixels.append(stored)
@@ -146,8 +149,8 @@ class LoadedRun:
         if bad:
             more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
             raise UserError(
-                f"{len(bad)} images cannot be decoded: {', '.join(bad[:5])}{more}; replace them "
-                "or leave them out."
+                f"{len(bad)} images cannot be read or decoded: {', '.join(bad[:5])}{more}; "
+                "replace them or leave them out."
             )
         if not index:
             raise UserError("There is no image to predict; name at least one.")

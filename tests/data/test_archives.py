@@ -1,13 +1,17 @@
 """Archives of strangers come out whole or not at all."""
 
+import errno
 import io
 import os
 import stat
 import tarfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from starprompt.data import archives
 from starprompt.data.archives import extract
 from starprompt.errors import UserError
 from tests.helpers.source_makers import tar_of, zip_of
@@ -143,3 +147,47 @@ def test_a_good_archive_comes_out_whole_and_a_cut_one_not_at_all(tmp_path, pack)
     with pytest.raises(UserError, match="is damaged"):
         extract(archive, tmp_path / "cut")
     assert not (tmp_path / "cut").exists()
+
+
+@contextmanager
+def read_through(raw: type[io.FileIO]) -> Iterator[None]:
+    """Archives are read by ``raw`` in place of Python's own class."""
+    before = archives._Archive.__bases__
+    archives._Archive.__bases__ = (raw,)
+    try:
+        yield
+    finally:
+        archives._Archive.__bases__ = before
+
+
+@pytest.mark.parametrize("code", ["EIO", "ESTALE"])
+@pytest.mark.parametrize("pack", [tar_of, lambda m: tar_of(m, "w:gz"), zip_of])
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_an_archive_that_could_not_be_read_is_not_damaged(tmp_path, code, pack, after):
+    """The disk's failure is none of the archive's, nor of what is unpacked."""
+    archive = tmp_path / "archive"
+    archive.write_bytes(pack({"a": os.urandom(40_000), "b": os.urandom(40_000)}))
+    real, calls = io.FileIO.readinto, []
+
+    def readinto(self, buffer):
+        calls.append(1)
+        if len(calls) > after:
+            raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)))
+        return real(self, buffer)
+
+    refused = pytest.raises(UserError, match=rf"{archive} could not be read: .*try again")
+    with refused, read_through(type("Failing", (io.FileIO,), {"readinto": readinto})):
+        extract(archive, tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["archive"]
+
+
+def test_an_archive_that_may_not_be_read_is_named_as_such(tmp_path):
+    archive = tmp_path / "archive"
+    archive.write_bytes(tar_of({"a": b"1"}))
+
+    def opener(self, path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    refused = pytest.raises(UserError, match=r"archive could not be read: Permission denied; ")
+    with refused, read_through(type("Closed", (io.FileIO,), {"__init__": opener})):
+        extract(archive, tmp_path / "out")

@@ -1,12 +1,13 @@
 """`starprompt data add`: the description of a folder of images."""
 
+import errno
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from starprompt.data.cli import app
-from starprompt.data.own_folder import name_of, parse_tasks
+from starprompt.data.own_folder import describe_folder, name_of, parse_tasks
 from starprompt.data.registry import load_dataset_spec
 from starprompt.data.store import open_prepared
 from starprompt.errors import UserError
@@ -83,3 +84,34 @@ def test_names_and_tasks_as_a_person_types_them():
     for text in ("", "a", "1,", "+5", "5+", "-1", "9" * 9, "1e3", "1.5"):
         with pytest.raises(UserError, match="is not valid"):
             parse_tasks(text)
+
+
+def test_data_add_goes_on_when_an_image_may_be_read_again(tmp_path, monkeypatch):
+    folder = class_folders(tmp_path / "mine")
+    real = Path.read_bytes
+
+    def read_bytes(self: Path) -> bytes:
+        if self == folder / "ant" / "1.png":
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return real(self)
+
+    for words in ((), ("--skip-corrupt",)):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_bytes", read_bytes)
+            _, error = _add(folder, tmp_path, *words)
+        assert "1.png could not be read: Permission denied; check its permissions" in str(error)
+        assert not list(tmp_path.glob("datasets/*"))
+    text, error = _add(folder, tmp_path, "--skip-corrupt")
+    assert error is None
+    assert "left out" not in text
+
+
+def test_no_size_is_proposed_from_the_images_that_could_be_read_alone(tmp_path, monkeypatch):
+    folder = class_folders(tmp_path / "mine")
+
+    def fails(path, **kwargs):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("PIL.Image.open", fails)
+    with pytest.raises(UserError, match=r"\.png could not be read: Input/output error"):
+        describe_folder(folder, "mine")

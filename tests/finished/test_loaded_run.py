@@ -47,7 +47,8 @@ def test_image_files_are_seen_as_prepared_ones(runs: Path, scans: Path) -> None:
 
 def test_what_is_no_image_is_named(runs: Path, scans: Path) -> None:
     run = load_run(runs / "linear-probe" / "seed1993")
-    with pytest.raises(UserError, match=r"cannot be decoded: .*notes.txt \("):
+    expected = r"cannot be read or decoded: .*notes.txt \(.*missing.png could not be read: No such"
+    with pytest.raises(UserError, match=expected):
         run.predict([scans / "0.png", scans / "notes.txt", scans / "missing.png"])
     with pytest.raises(UserError, match="no image to predict"):
         run.predict([])

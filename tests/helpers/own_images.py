@@ -38,12 +38,19 @@ def own_spec(tmp_path: Path, folder: Path, **changes):
     return load_dataset_spec("mine", described)
 
 
-def own_images(folder: Path, per_class: int = 4, classes: int = 4, split: str = "train") -> Path:
+def own_images(
+    folder: Path,
+    per_class: int = 4,
+    classes: int = 4,
+    split: str = "train",
+    sides: tuple[int, int] | None = None,
+) -> Path:
+    """One folder per class; images of growing heights, or all of ``sides``."""
     for label in range(classes):
         place = folder / f"class_{label}"
         place.mkdir(parents=True)
         for i in range(per_class):
-            pixels = picture(split, label, 40 + i, 50)
+            pixels = picture(split, label, *(sides or (40 + i, 50)))
             (place / f"{i:04}.jpg").write_bytes(encoded(pixels))
     return folder
 

@@ -24,6 +24,7 @@ from starprompt.data.sources import (
 )
 from starprompt.data.store import SPLITS
 from starprompt.errors import UserError, reason
+from starprompt.files import reading
 
 PARTS = ("images", "labels")
 ArrayFormat = PickledArrays | TorchTensors | NumpyArchives | Cifar100
@@ -88,8 +89,11 @@ def _tensors(files: Path, split: str) -> RawSplit:
     tensors = []
     for file in (path, of_labels):
         try:
-            mapped = zipfile.is_zipfile(file)  # files older than that form cannot be mapped
-            value = torch.load(file, weights_only=True, mmap=mapped, map_location="cpu")
+            with reading(file):
+                mapped = zipfile.is_zipfile(file)  # files older than that form cannot be mapped
+                value = torch.load(file, weights_only=True, mmap=mapped, map_location="cpu")
+        except UserError:
+            raise
         except Exception as error:  # a damaged archive can end in any exception
             what = reason(error)
             raise UserError(f"{file} is damaged or unsafe ({what}); download it again.") from error
@@ -125,14 +129,19 @@ def _cifar100(files: Path, work: Path) -> tuple[list[RawSplit], tuple[str, ...]]
     from torchvision.datasets import CIFAR100
 
     work.mkdir(parents=True, exist_ok=True)
+    archive = stays_below(files, files / CIFAR100.filename)
+    with reading(archive):
+        archive.open("rb").close()
     link = work / CIFAR100.filename
     link.unlink(missing_ok=True)
-    link.symlink_to(stays_below(files, files / CIFAR100.filename).resolve())
+    link.symlink_to(archive.resolve())
     try:
         parts = [CIFAR100(work, train=train, download=True) for train in (True, False)]
     except Exception as error:  # a damaged archive can end in any exception
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the disk
         raise UserError(
-            f"{files / CIFAR100.filename} is damaged ({error}); remove it and download it again."
+            f"{archive} is damaged ({error}); remove it and download it again."
         ) from error
     splits = [
         RawSplit(

@@ -10,7 +10,15 @@ from starprompt.data.formats import Listing, Raw, RawSplit, numbered_names
 from starprompt.data.formats.listed import read_list
 from starprompt.data.sources import ParquetImages, stays_below
 from starprompt.errors import UserError, reason
-from starprompt.files import atomic_path, read_json, sealed, sha256_file, unsealed, write_json
+from starprompt.files import (
+    atomic_path,
+    read_json,
+    reading,
+    sealed,
+    sha256_file,
+    unsealed,
+    write_json,
+)
 
 ROWS_AT_A_TIME = 64
 
@@ -90,7 +98,7 @@ def _rows(file: Path, image: str, name: str | None) -> Iterator[tuple[str, bytes
 
     columns = [image] if name is None else [name, image]
     try:
-        with pq.ParquetFile(file) as table:
+        with reading(file), pq.ParquetFile(file) as table:
             for batch in table.iter_batches(ROWS_AT_A_TIME, columns=columns):
                 for row in batch.to_pylist():
                     key = row[image]["path"] if name is None else row[name]
@@ -98,6 +106,8 @@ def _rows(file: Path, image: str, name: str | None) -> Iterator[tuple[str, bytes
                     if not isinstance(key, str) or not isinstance(data, bytes):
                         raise TypeError("a row has no file name or no bytes")
                     yield key.rpartition("/")[2], data
+    except UserError:
+        raise
     except Exception as error:  # a damaged file can end in any exception
         what = reason(error)
         raise UserError(
@@ -119,7 +129,7 @@ class BlobImages:
 
     def take(self, start: int, stop: int) -> Sequence[Raw]:
         """Encoded bytes of rows start..stop-1, read from their places in the file."""
-        with self.path.open("rb") as file:
+        with reading(self.path), self.path.open("rb") as file:
             return [_at(file.fileno(), *self.places[row]) for row in range(start, stop)]
 
     def name(self, row: int) -> str:

@@ -1,5 +1,6 @@
 """Sources of pixels: what their files may hold, and what is refused."""
 
+import errno
 import os
 import pickle
 from collections import OrderedDict
@@ -61,3 +62,27 @@ def test_a_link_that_leads_out_of_the_raw_folder_is_not_read(tmp_path):
         (raw / f"{name}.pkl").symlink_to(private)
     with pytest.raises(UserError, match="a link that leads out of"):
         read(PickledArrays(kind="pickled-arrays"), raw, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "npz", "tensors"])
+def test_a_file_that_could_not_be_read_is_not_damaged(tmp_path, monkeypatch, kind):
+    form, reader = {
+        "pickle": (
+            PickledArrays(kind="pickled-arrays"),
+            "starprompt.data.safe_pickle._Machine.run",
+        ),
+        "npz": (NumpyArchives(kind="numpy-archives"), "zipfile.ZipFile.__init__"),
+        "tensors": (TorchTensors(kind="torch-tensors"), "torch.load"),
+    }[kind]
+    for split in ("train", "test"):
+        for name in ("images.pkl", "labels.pkl", "images.pt", "labels.pt", "data.npz"):
+            (tmp_path / f"{split}_{name}").write_bytes(b"x")
+
+    def fails(*args, **kwargs):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(reader, fails)
+    with pytest.raises(UserError, match=r"train_.* could not be read: Input/output error") as said:
+        read(form, tmp_path, tmp_path)
+    assert "damaged" not in str(said.value)
+    assert "download" not in str(said.value)

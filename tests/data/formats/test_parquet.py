@@ -1,5 +1,6 @@
 """Images in parquet files are found by name, whatever their order, and read at their places."""
 
+import errno
 from pathlib import Path
 
 import pyarrow as pa
@@ -116,3 +117,18 @@ def test_what_was_streamed_out_and_changed_since_is_streamed_out_anew(tmp_path, 
     again = _gather(tmp_path)
     assert again == first
     assert again.select(["a.jpg"], tmp_path).take(0, 1) == [b"first"]
+
+
+def test_a_parquet_that_could_not_be_read_is_not_damaged(tmp_path, monkeypatch):
+    _two_files(tmp_path)
+    blob = _gather(tmp_path).select(["d.jpg", "a.jpg"], tmp_path)
+
+    def fails(*args, **kwargs):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("os.pread", fails)
+    with pytest.raises(UserError, match=r"images\.bin could not be read: Input/output error"):
+        blob.take(0, 2)
+    monkeypatch.setattr(pq, "ParquetFile", fails)
+    with pytest.raises(UserError, match=r"0\.parquet could not be read: Input/output error"):
+        ParquetBlob.gather(tmp_path, "*.parquet", "image", "name", tmp_path)
