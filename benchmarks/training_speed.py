@@ -32,6 +32,7 @@ from starprompt.data.store import PreparedDataset, Split
 from starprompt.data.stream import Task, TaskStream
 from starprompt.data.transforms import TestView
 from starprompt.machine.devices import synchronize
+from starprompt.precision import products
 
 CLASSES, IMAGES = 20, 640
 
@@ -111,7 +112,7 @@ def main() -> None:
                 stream=stream.info,
                 device=device,
                 seed=7,
-                vit=lambda: load_vit(options.vit, device),
+                vit=lambda: load_vit(options.vit, device, precision=options.precision),
                 clip=clip,
                 vit_normalisation=vit_normalisation(options.vit),
                 precision=options.precision,
@@ -120,8 +121,9 @@ def main() -> None:
             loop, end, images = 0.0, 0.0, 0
             for _ in range(2):  # the first is the warm-up
                 seed_everything(7, "setup")
-                learner = learner_class(method)(hp, setting)
-                loop, end, images = learn_once(learner, stream.tasks[0], device)
+                with products(options.precision):
+                    learner = learner_class(method)(hp, setting)
+                    loop, end, images = learn_once(learner, stream.tasks[0], device)
                 del learner
             speed = f"{images / loop:,.0f}" if images else "–"
             speeds[name] = images / loop if images else 0.0
