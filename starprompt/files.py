@@ -327,6 +327,26 @@ def parse_yaml(text: str, path: object, most: int = MOST_YAML) -> Any:
         raise UserError(f"{_short(path)} is not YAML{line}: {_short(what)}.") from error
 
 
+def dump_yaml(value: Any, **options: Any) -> str:
+    """``value`` as YAML that :func:`parse_yaml` reads back, keys in their order.
+
+    options  as of ``yaml.dump``
+    """
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, **options)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what PyYAML takes for text and :func:`parse_yaml` does not: 08, 0E0."""
+
+    def represent_text(self, text: str) -> yaml.Node:
+        """A scalar, in quotes where it looks like something else than text."""
+        looks = [_NUMBER, *_SURPRISES.values()]
+        style = "'" if any(pattern.fullmatch(text) for pattern in looks) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NULLS = {"", "~", "null", "Null", "NULL"}

@@ -13,6 +13,7 @@ from starprompt import files
 from starprompt.errors import UserError
 from starprompt.files import (
     atomic_path,
+    dump_yaml,
     parse_yaml,
     read_json,
     read_text,
@@ -132,8 +133,21 @@ trees = st.recursive(
 @given(trees)
 def test_what_is_dumped_comes_back(value):
     """Our own dumper quotes what would be ambiguous, so its text is always readable."""
-    text = yaml.safe_dump(value, allow_unicode=True, sort_keys=False)
-    assert repr(parse_yaml(text, "x.yaml")) == repr(value)
+    assert repr(parse_yaml(dump_yaml(value), "x.yaml")) == repr(value)
+
+
+@pytest.mark.parametrize("text", ["08", "0E0", "1e5", "1_000", "12:30", "no", "2026-11-26", "~"])
+def test_text_that_looks_like_something_else_is_dumped_in_quotes(text):
+    for value in (text, {text: [text]}):
+        assert parse_yaml(dump_yaml(value), "x.yaml") == value
+
+
+def test_an_experiment_is_dumped_as_by_the_usual_dumper():
+    """Configurations that earlier versions wrote beside results stay as they are."""
+    for path in (ROOT / "config").glob("*.yaml"):
+        value = read_yaml(path)
+        usual = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+        assert dump_yaml(value) == usual
 
 
 @given(st.text(alphabet="ab01.-:_e+&*![]{}#'\"\n \t<?|>%@`,~\\", max_size=40))

@@ -9,11 +9,10 @@ from paper_figures.tables.escape import escape_csv
 from starprompt.analysis.runs import run_row
 from starprompt.files import sha256_file, write_text
 from starprompt.record.configuration import class_order_seed, configuration_digest, fixed_order
+from starprompt.record.origins import shown_origin
 from starprompt.record.run_files import RECORD
 
 RUNS = "runs.csv"
-#: what stands for runs made here
-HERE = "here"
 
 
 def runs_frame(results: Results) -> pd.DataFrame:
@@ -37,7 +36,7 @@ def runs_frame(results: Results) -> pd.DataFrame:
                 "title": titles[method],
                 "seed": seed,
                 "order_seed": class_order_seed(record),
-                "origin": results.origins.get((dataset, method, seed), HERE),
+                "origin": shown_origin(results.origins.get((dataset, method, seed), "")),
                 "tasks": len(stream.test_counts),
                 "classes": len(stream.class_names),
                 "train_images": sum(stream.train_counts),

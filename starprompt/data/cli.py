@@ -7,6 +7,7 @@ import typer
 
 from starprompt.data import commands
 from starprompt.data.registry import DATASETS_FOLDER, data_root, usable
+from starprompt.data.steps import MOST_SIDE
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -95,7 +96,7 @@ def add_command(
         float, typer.Option(help="Share of each class to test on if there is no test folder.")
     ] = 0.2,
     size: Annotated[
-        int, typer.Option(min=1, max=4096, help="Side of the network's input, in pixels.")
+        int, typer.Option(min=1, max=MOST_SIDE, help="Side of the network's input, in pixels.")
     ] = 224,
     exif: Annotated[bool, typer.Option(help="Rotate images as EXIF says.")] = True,
     skip_corrupt: Annotated[

@@ -5,19 +5,19 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from starprompt.data.registry import (
     DatasetSpec,
     describe,
-    list_datasets,
+    description_file,
     load_dataset_spec,
     parse_spec,
 )
 from starprompt.data.sources import ImageFolder
+from starprompt.data.steps import MOST_SIDE
 from starprompt.errors import UserError
-from starprompt.files import read_trouble, require_name, write_text
+from starprompt.files import dump_yaml, read_trouble, require_name, write_text
 
 #: side of the view that the paper's backbones take, and the side that images are stored at
 VIEW, STORED = 224, 256
@@ -43,16 +43,25 @@ def parse_tasks(text: str) -> int | list[int] | dict[str, int]:
     Raises :class:`UserError` for anything else.
     """
     if re.fullmatch(r"[0-9]{1,6}", text):
-        return int(text)
+        return _positive(text, "the number of tasks", text)
     if re.fullmatch(r"[0-9]{1,6}(,[0-9]{1,6})+", text):
-        return [int(part) for part in text.split(",")]
+        return [_positive(text, "the classes of every task", part) for part in text.split(",")]
     if re.fullmatch(r"[0-9]{1,6}\+[0-9]{1,6}", text):
         first, increment = text.split("+")
-        return {"first": int(first), "increment": int(increment)}
+        return {
+            "first": _positive(text, "the classes of the first task", first),
+            "increment": _positive(text, "the increment", increment),
+        }
     raise UserError(
         f"--tasks {text[:100]!r} is not valid; write 5 (equal tasks), 4,3,3 (classes per "
         "task) or 50+10 (first task and increment)."
     )
+
+
+def _positive(text: str, what: str, number: str) -> int:
+    if int(number) == 0:
+        raise UserError(f"--tasks {text} is not valid; {what} must be 1 or more.")
+    return int(number)
 
 
 def describe_folder(
@@ -86,7 +95,7 @@ def describe_folder(
     listing = read(described, folder, folder)
     classes = len(listing.class_names)
     paths = [*getattr(listing.train.images, "paths", ())]
-    stored = round(size * STORED / VIEW)
+    stored = min(round(size * STORED / VIEW), MOST_SIDE)
     resize = {"step": "resize", "size": [stored, stored]}
     sides = _sides(paths)
     if sides and max(sides) <= stored:
@@ -145,7 +154,7 @@ def _sides(paths: list[Path]) -> list[int]:
 
 def as_yaml(description: dict[str, Any]) -> str:
     """The description as its file has it."""
-    text = yaml.safe_dump(description, sort_keys=False, allow_unicode=True, width=96)
+    text = dump_yaml(description, width=96)
     return (
         "# Own images, described by `starprompt data add`; every line may be changed\n"
         f"# (docs/data.md), then run `starprompt data prepare {description['name']}`.\n{text}"
@@ -163,7 +172,11 @@ def add_folder(
     name = name or name_of(folder.absolute())
     path = datasets / f"{name}.yaml"
     require_name("data set", name, path)
-    if datasets.is_dir() and name in list_datasets(datasets):
+    if datasets.is_dir() and (there := description_file(name, datasets)) is not None:
+        if there != path:
+            raise UserError(
+                f"The package has a data set named {name} ({there}); give another --name."
+            )
         raise UserError(f"{path} already exists; give another --name, or edit that file.")
     description = describe_folder(folder, name, **options)
     parse_spec(description, path)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from starprompt.data.download import download, find_files, local_folder, provenance, raw_folder
 from starprompt.data.equal_images import Image, equal_images
-from starprompt.data.first_counts import note_first_counts
+from starprompt.data.first_counts import first_counts, note_first_counts
 from starprompt.data.formats import Listing, RawSplit
 from starprompt.data.image_map import Options, finish_split, write_split
 from starprompt.data.registry import DatasetSpec
@@ -113,6 +113,7 @@ def available_cores() -> int:
 
 def _prepare(spec: DatasetSpec, root: Path, options: Options) -> None:
     final = prepared_folder(root, spec.name)
+    first_counts(root, spec.name)  # damaged ones end it now, not when all is decoded
     source = download(spec, root)
     unpacked = _unpacking_folder(spec, source, root)
     listing = read_source(spec, source, root, unpacked)

@@ -204,6 +204,11 @@ def list_datasets(folder: Path = DATASETS_FOLDER) -> list[str]:
     return list(_files(folder))
 
 
+def description_file(name: str, folder: Path = DATASETS_FOLDER) -> Path | None:
+    """The YAML of a data set, in ``folder`` or the package; None where no file has that name."""
+    return _files(folder).get(name)
+
+
 def _files(folder: Path) -> dict[str, Path]:
     try:
         return overlay(Path(folder))
@@ -259,8 +264,15 @@ def _json(value: Any) -> str:
 
 
 def describe(error: ValidationError) -> str:
-    """The first fault of a failed validation as ``key: what was expected, what was given``."""
-    first = error.errors()[0]
+    """The first fault of a failed validation as ``key: what was expected, what was given``.
+
+    Of a value that may have one of several forms, that is the fault of the form that it fits best.
+    """
+    faults = error.errors()
+    first, above = faults[0], faults[0]["loc"][:-1]
+    if above:
+        forms = [fault for fault in faults if fault["loc"][: len(above)] == above]
+        first = max(forms, key=lambda fault: len(fault["loc"]))
     key = ".".join(str(part) for part in first["loc"]) or "the whole file"
     if first["type"] == "extra_forbidden":
         return f"{key}: this key is not known; remove it or correct its spelling"

@@ -27,7 +27,7 @@ def verify(spec: DatasetSpec, root: Path) -> Verdict:
     """Compare counts with the published or first recorded ones, and every file with its checksum.
 
     Raises :class:`starprompt.errors.UserError` when the data set is not prepared or cannot be
-    opened.
+    opened, or the counts of its first preparation are damaged.
     """
     folder = prepared_folder(root, spec.name)
     prepared = open_prepared(folder)

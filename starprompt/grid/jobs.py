@@ -13,8 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from starprompt.backbones import tiny
 from starprompt.budget.model import embedding, expected
 from starprompt.budget.networks import UnknownCostError
@@ -26,7 +24,7 @@ from starprompt.config.tuned import kept_search
 from starprompt.data.registry import DatasetSpec, data_root, load_dataset_spec
 from starprompt.data.store import fingerprint
 from starprompt.errors import UserError
-from starprompt.files import digest_of, parse_yaml, sha256_file, write_text
+from starprompt.files import digest_of, dump_yaml, parse_yaml, sha256_file, write_text
 from starprompt.machine.gpus import visible
 from starprompt.record.run_files import RUN_FILES, run_folder
 
@@ -130,9 +128,7 @@ class Grid:
     def write_config(self) -> None:
         """Write :attr:`config_file`, unless it holds just that already."""
         text = "# What the results beside this file were made with; written by the workflow.\n"
-        text += yaml.safe_dump(
-            self.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True
-        )
+        text += dump_yaml(self.config.model_dump(mode="json"))
         if not (self.config_file.is_file() and self.config_file.read_text("utf-8") == text):
             write_text(self.config_file, text)
 

@@ -16,12 +16,12 @@ from filelock import FileLock, Timeout
 from starprompt.config.experiment import RESULTS, Config, Run
 from starprompt.config.methods import with_keys
 from starprompt.errors import UserError
-from starprompt.files import atomic_path, require_name, sha256_file, write_trouble
+from starprompt.files import atomic_path, sha256_file, write_trouble
 from starprompt.grid.jobs import Grid
 from starprompt.grid.other_configurations import refuse_unlike, shown, unlike_ones
 from starprompt.machine.run_lock import LOCK, owner
 from starprompt.record.archive import pack, same_run, unpack
-from starprompt.record.origins import IMPORTED, imported_runs, write_origin
+from starprompt.record.origins import IMPORTED, imported_runs, require_origin, write_origin
 from starprompt.record.record import RunRecord, read_record
 from starprompt.record.run_files import CHECKPOINT, LARGE_FILES, RECORD, RunKey
 
@@ -80,7 +80,7 @@ def import_archive(archive: Path, origin: str, results: Path = RESULTS) -> tuple
     Returns the new folders and how many runs were there already. Raises :class:`UserError` for an
     archive that is refused, and for a run that is there with other bytes; nothing is placed then.
     """
-    require_name("origin", origin, "--origin")
+    require_origin(origin)
     home = results / IMPORTED / origin
     with _staged(results / IMPORTED) as staging:
         new = _new_runs(
@@ -105,7 +105,7 @@ def merge(
     checkpoint, with keys of another first stage, that is there with other bytes, or that a process
     trains right now.
     """
-    require_name("origin", origin, "--origin")
+    require_origin(origin)
     grid, known_runs = Grid(config), set(every_run(config))
     with _staged(results / IMPORTED) as staging:
         records = unpack(archive, staging)

@@ -8,12 +8,12 @@ from pathlib import Path
 from starprompt.errors import UserError
 from starprompt.record.configuration import configuration_digest
 from starprompt.record.csv_rows import csv_of
-from starprompt.record.origins import IMPORTED, origin_of
+from starprompt.record.origins import IMPORTED, origin_of, shown_origin
 from starprompt.record.record import read_record
 from starprompt.record.run_files import RECORD
 
-#: what a list shows of a run made here, and of code that an older record does not name
-HERE, UNKNOWN = "here", "unknown"
+#: what a list shows of code that an older record does not name
+UNKNOWN = "unknown"
 _SHORT = 12
 
 
@@ -61,7 +61,7 @@ def listed(folders: Sequence[Path]) -> Iterator[Listed]:
             yield Listed("", "", "", "", None, None, "", "", "", "", str(folder), str(error))
             continue
         yield Listed(
-            origin=origin or HERE,
+            origin=shown_origin(origin),
             experiment=_plain(record.config),
             method=_plain(record.method.name),
             dataset=_plain(record.stream.dataset),

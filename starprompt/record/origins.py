@@ -13,8 +13,27 @@ from starprompt.files import read_text, require_name, sealed, sha256_file, unsea
 from starprompt.record.run_files import RECORD, RunKey
 
 NOTE = "origin.json"
+#: what tables and lists show of a run made here: no origin may be called so
+HERE = "here"
 #: folder beside ``results/runs`` with one folder an origin, each as ``results/runs`` is
 IMPORTED = "imported"
+
+
+def require_origin(origin: str) -> None:
+    """Refuse a name for an origin that is none, or that means the runs made here."""
+    require_name("origin", origin, "--origin")
+    if origin == HERE:
+        raise UserError(
+            f"--origin {HERE} is what lists and tables show of runs made here; choose another name."
+        )
+
+
+def shown_origin(origin: str) -> str:
+    """An origin as lists and tables show it; ``origin`` is empty for a run made here.
+
+    Earlier versions imported under the name that is now :data:`HERE`'s alone.
+    """
+    return f"{HERE} (imported)" if origin == HERE else origin or HERE
 
 
 def write_origin(folder: Path, origin: str, archive: str) -> None:
@@ -23,7 +42,7 @@ def write_origin(folder: Path, origin: str, archive: str) -> None:
     origin   a name
     archive  SHA-256 of the archive that it came in
     """
-    require_name("origin", origin, "--origin")
+    require_origin(origin)
     note = {"origin": origin, "record": sha256_file(folder / RECORD), "archive": archive}
     write_json(folder / NOTE, sealed(note))
 

@@ -51,9 +51,12 @@ def experiment_file(path: Path) -> Path:
             f"There is no config/ in {Path.cwd()}, and the installed package holds none; run "
             "`starprompt init FOLDER` with a package installed from its wheel, or go to a checkout."
         )
+    ours = {file.stem for file in (shipped_root() / "config").glob("*.yaml")}
+    own = ", ".join(name for name in known if name not in ours)
     raise UserError(
-        f"There is no {path} in {Path.cwd()}, and none in the package, which has "
-        f"{', '.join(known)}; `starprompt init FOLDER` writes those into a folder."
+        f"There is no {path} in {Path.cwd()}{own and f', which has {own}'}, and none in the "
+        f"package, which has {', '.join(sorted(ours)) or 'none'}; `starprompt init FOLDER` writes "
+        "those into a folder."
     )
 
 

@@ -5,6 +5,7 @@ sets and the rules stay in the package, so that an upgrade reaches them; files u
 own ``config/methods`` and ``config/datasets`` stand before the package's.
 """
 
+import shlex
 from pathlib import Path
 
 from starprompt.errors import UserError
@@ -61,7 +62,7 @@ def next_steps(folder: Path) -> list[str]:
     """What to call in the folder, one line each."""
     experiments = ", ".join(overlay(Path("config")))
     return [
-        f"cd {folder}",
+        f"cd {shlex.quote(str(folder))}",
         "starprompt demo --quick                                    # a minute on two cores",
         "snakemake --cores all --configfile config/demo.yaml        # the whole demo",
         "starprompt submit --config config/paper.yaml               # the paper's grid",

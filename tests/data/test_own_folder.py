@@ -8,9 +8,11 @@ from typer.testing import CliRunner
 
 from starprompt.data.cli import app
 from starprompt.data.own_folder import describe_folder, name_of, parse_tasks
-from starprompt.data.registry import load_dataset_spec
+from starprompt.data.registry import load_dataset_spec, parse_spec
+from starprompt.data.steps import MOST_SIDE
 from starprompt.data.store import open_prepared
 from starprompt.errors import UserError
+from starprompt.shipped.find import shipped_root
 from tests.helpers.image_folders import class_folders
 
 
@@ -49,6 +51,10 @@ def test_data_add_writes_prepares_and_shows_what_it_took(tmp_path):
         (["--name", "Bad Name"], "is no name for a data set"),
         (["--name", "../x"], "is no name for a data set"),
         (["--tasks", "many"], "is not valid; write 5"),
+        (["--tasks", "1+0"], "--tasks 1+0 is not valid; the increment must be 1 or more"),
+        (["--tasks", "0+1"], "the classes of the first task must be 1 or more"),
+        (["--tasks", "2,0"], "the classes of every task must be 1 or more"),
+        (["--tasks", "0"], "the number of tasks must be 1 or more"),
         (["--tasks", "7"], "7 tasks are more than the 2 classes"),
         (["--title", "a\nb"], "title: it contains the character"),
         (["--test-share", "1.5"], "test_share"),
@@ -72,6 +78,37 @@ def test_data_add_of_images_that_cannot_be_decoded_writes_no_description(tmp_pat
     text, error = _add(folder, tmp_path, "--skip-corrupt")
     assert error is None
     assert "left out, cannot be decoded: 1" in text
+
+
+@pytest.mark.parametrize("name", ["08", "0e0", "1e5", "2026-11-26"])
+def test_a_name_that_looks_like_a_number_is_written_as_text(tmp_path, name):
+    _, error = _add(class_folders(tmp_path / name), tmp_path)
+    assert error is None
+    assert load_dataset_spec(name, tmp_path / "datasets").name == name
+
+
+@pytest.mark.parametrize("size", [1, 2, 32, 224, 3584, 3585, 4095, 4096])
+def test_every_size_that_the_help_names_gives_a_description(tmp_path, size):
+    folder = class_folders(tmp_path / "mine")
+    spec = parse_spec(describe_folder(folder, "mine", size=size), tmp_path / "mine.yaml")
+    assert spec.image_size == size
+    resize, crop = spec.test_transform
+    assert MOST_SIDE >= resize.size[0] >= crop.size == size
+
+
+def test_a_name_that_the_package_has_is_said_to_lie_there(tmp_path, monkeypatch):
+    folder = class_folders(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    Path("config/datasets").mkdir(parents=True)
+    places = ["--root", str(tmp_path / "data"), "--threads", "1"]
+    _, error = _run("add", str(folder), *places, "--name", "digits")
+    shipped = shipped_root() / "config/datasets/digits.yaml"
+    assert str(error) == (
+        f"The package has a data set named digits ({shipped}); give another --name."
+    )
+    _run("add", str(folder), *places, "--name", "mine")
+    _, error = _run("add", str(folder), *places, "--name", "mine")
+    assert "config/datasets/mine.yaml already exists; give another --name, or edit" in str(error)
 
 
 def test_names_and_tasks_as_a_person_types_them():

@@ -1,5 +1,6 @@
 """Preparation: own folders, damaged images, two at once, what is prepared again."""
 
+import json
 import threading
 
 import numpy as np
@@ -103,13 +104,26 @@ def test_two_at_once_wait_for_each_other(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"identity": 1, "splits": []}', "[[[", "null"])
-@pytest.mark.parametrize("name", [".mine.work/progress.json", "counts.json"])
-def test_damaged_notes_of_a_preparation_are_written_anew(tmp_path, name, text):
-    note = tmp_path / "prepared" / name
+def test_damaged_notes_of_a_preparation_are_written_anew(tmp_path, text):
+    note = tmp_path / "prepared" / ".mine.work" / "progress.json"
     note.parent.mkdir(parents=True)
     note.write_text(text)
     spec = own_spec(tmp_path, own_images(tmp_path / "images"))
     assert open_prepared(prepare(spec, tmp_path)).manifest["counts"]["train"] == 12
+
+
+def test_damaged_counts_of_first_preparations_are_named_before_anything_is_decoded(tmp_path):
+    counts = tmp_path / "prepared" / "counts.json"
+    counts.parent.mkdir()
+    counts.write_text("[]")
+    spec = own_spec(tmp_path, own_images(tmp_path / "images"))
+    with pytest.raises(UserError, match=r"counts\.json is damaged .*; restore it, or remove it"):
+        prepare(spec, tmp_path)
+    assert counts.read_text() == "[]"
+    assert not (tmp_path / "prepared" / ".mine.work").exists()
+    counts.unlink()
+    prepare(spec, tmp_path)
+    assert json.loads(counts.read_text()) == {"mine": {"train": 12, "test": 4}}
 
 
 @pytest.mark.parametrize("name", ["mine", ".mine.work", ".mine.lock", "."])

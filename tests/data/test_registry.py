@@ -83,6 +83,11 @@ def test_an_unknown_name_lists_near_ones():
         ),
         ({"train_transform": [{"step": "resize", "size": 10**8}]}, "size"),
         ({"expected": {"train": -1}}, r"expected\.train"),
+        ({"tasks": {"first": 2, "increment": 0}}, "increment: input should be greater than 0"),
+        (
+            {"test_transform": [{"step": "resize", "size": [4681, 32]}]},
+            "size.*less than or equal to 4096, got 4681",
+        ),
         ({"sources": []}, "sources"),
     ],
 )

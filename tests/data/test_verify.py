@@ -31,6 +31,9 @@ def test_counts_without_a_published_number_are_held_against_the_first(site, monk
     counts.write_text(json.dumps({"isic": {"train": 7, "test": 6}}))
     assert "6 images (train), 7 at first preparation" in verify(made.spec, tmp_path).faults[0]
     counts.write_text("[" * 100_000)  # nested without end, which no reader follows
+    with pytest.raises(UserError, match=r"counts\.json is damaged"):
+        verify(made.spec, tmp_path)
+    counts.unlink()
     assert verify(made.spec, tmp_path).expected == "nothing"
     (folder / "test_labels.npy").write_bytes((folder / "train_labels.npy").read_bytes())
     with pytest.raises(

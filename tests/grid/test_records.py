@@ -114,6 +114,17 @@ def test_an_origin_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, na
         import_archive(archive, name)
 
 
+def test_no_origin_is_called_as_the_runs_made_here_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = other_machine(tmp_path, monkeypatch, checkpoints=True)
+    with pytest.raises(UserError, match="of runs made here; choose another name"):
+        import_archive(archive, "here")
+    with pytest.raises(UserError, match="of runs made here; choose another name"):
+        merge(GRID, archive, "here")
+    assert not Path("results/imported").exists()
+
+
 def test_a_merge_needs_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = other_machine(tmp_path, monkeypatch, checkpoints=False)
     with pytest.raises(UserError, match="exported with --checkpoints"):

@@ -7,8 +7,10 @@ import pytest
 
 from starprompt.config.experiment import Run
 from starprompt.errors import UserError
-from starprompt.files import SEAL, sealed
-from starprompt.record.origins import NOTE, origin_of
+from starprompt.files import SEAL, sealed, sha256_file
+from starprompt.record.listing import listed
+from starprompt.record.origins import NOTE, origin_of, shown_origin, write_origin
+from starprompt.record.run_files import RECORD
 from tests.helpers.paths import REPOSITORY
 from tests.helpers.record_runs import GRID
 from tests.helpers.whole_runs import write_whole_run
@@ -38,3 +40,20 @@ def test_a_note_with_a_path_as_origin_is_refused(tmp_path: Path) -> None:
     assert SEAL in (tmp_path / "run" / NOTE).read_text()
     with pytest.raises(UserError, match="no name"):
         origin_of(tmp_path / "run")
+
+
+def test_no_origin_is_called_as_the_runs_made_here_are(tmp_path: Path) -> None:
+    write_whole_run(GRID, Run("digits", "finetune", 1996), tmp_path / "run")
+    with pytest.raises(UserError, match="what lists and tables show of runs made here"):
+        write_origin(tmp_path / "run", "here", "0" * 64)
+    assert origin_of(tmp_path / "run") == ""
+    assert [shown_origin(o) for o in ("", "lab-b")] == ["here", "lab-b"]
+
+
+def test_an_origin_of_that_name_from_an_earlier_version_is_distinguished(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    write_whole_run(GRID, Run("digits", "finetune", 1996), folder)
+    value = {"origin": "here", "record": sha256_file(folder / RECORD), "archive": ""}
+    (folder / NOTE).write_text(json.dumps(sealed(value)))
+    assert origin_of(folder) == "here"
+    assert [row.origin for row in listed([folder])] == ["here (imported)"]

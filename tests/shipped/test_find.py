@@ -64,6 +64,17 @@ def test_an_experiment_that_is_nowhere_is_one_sentence(elsewhere: Path) -> None:
         experiment_file(Path("config/dmo.yaml"))
 
 
+def test_the_working_folders_experiments_are_not_said_to_be_the_packages(elsewhere: Path) -> None:
+    write(elsewhere / "config/mine.yaml", "")
+    write(elsewhere / "config/demo.yaml", "")
+    with pytest.raises(UserError) as caught:
+        experiment_file(Path("config/dmo.yaml"))
+    here, package = str(caught.value).split(", and none in the package, which has ")
+    assert here == f"There is no config/dmo.yaml in {elsewhere}, which has mine"
+    assert "mine" not in package
+    assert "demo, " in package
+
+
 def test_without_any_config_the_sentence_says_so(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """`starprompt init`: what it writes, and what it leaves alone."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,20 @@ def test_a_new_folder_has_experiments_profiles_and_a_snakefile(tmp_path: Path) -
     assert {path for path in folder.rglob("*") if path.is_file()} == set(written)
     assert load_config(folder / "config/demo-quick.yaml").name == "demo-quick"
     assert next_steps(folder)[0] == f"cd {folder}"
+
+
+def test_the_steps_can_be_pasted_whatever_the_folder_is_called(tmp_path: Path) -> None:
+    for name in ("my grid ü", "it's", "$(x)", "-x"):
+        folder = tmp_path / name
+        folder.mkdir()
+        done = subprocess.run(
+            ["bash", "-c", f"{next_steps(folder)[0]}; pwd"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=tmp_path,
+        )
+        assert done.stdout.rstrip("\n") == str(folder)
 
 
 def test_a_second_call_changes_nothing(tmp_path: Path) -> None:

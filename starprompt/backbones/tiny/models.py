@@ -6,6 +6,7 @@ Both take float images (B, 3, 64, 64) that were normalised with ``NORMALISATION`
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,9 +127,10 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
 def _load(model: nn.Module, weights: Path, fresh: tuple[str, ...] = ()) -> None:
     if not weights.is_file():
+        folder = shlex.quote(str(weights.parent))
         raise UserError(
             f"{weights} is missing: make it with "
-            f"`python -m starprompt.backbones.tiny.train --output {weights.parent}`"
+            f"`python -m starprompt.backbones.tiny.train --output {folder}`"
         )
     if weights.parent == FOLDER and sha256_file(weights) != shipped_digests().get(weights.name):
         raise UserError(

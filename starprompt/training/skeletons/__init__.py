@@ -1,6 +1,7 @@
 """`starprompt new`: a method or a data set to begin with, which works as it is written."""
 
 import keyword
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,18 @@ def _write(name: str, templates: dict[Path, str], **values: Any) -> list[Path]:
     if there := [path for path in templates if path.exists()]:
         raise UserError(f"{there[0]} already exists; remove it or choose another name.")
     title = name.replace("-", " ").capitalize()
-    for path, template in templates.items():
-        text = (Path(__file__).parent / template).read_text(encoding="utf-8")
-        filled = Template(text, keep_trailing_newline=True).render(name=name, title=title, **values)
-        write_text(path, filled)
+    new_folders = {above for path in templates for above in path.parents if not above.exists()}
+    try:
+        for path, template in templates.items():
+            text = (Path(__file__).parent / template).read_text(encoding="utf-8")
+            blank = Template(text, keep_trailing_newline=True)
+            write_text(path, blank.render(name=name, title=title, **values))
+    except BaseException:  # one without the other would be in the way of the next call
+        for path in templates:
+            with suppress(OSError):
+                path.unlink()
+        for folder in sorted(new_folders, reverse=True):
+            with suppress(OSError):  # not empty: somebody else's file came meanwhile
+                folder.rmdir()
+        raise
     return list(templates)

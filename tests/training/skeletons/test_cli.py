@@ -7,6 +7,7 @@ import yaml
 from typer.testing import CliRunner
 
 from starprompt.errors import UserError
+from starprompt.training import skeletons
 from starprompt.training.skeletons.cli import app
 
 
@@ -63,3 +64,27 @@ def test_what_is_there_is_not_written_over() -> None:
         _run("method", "mine")
     assert Path("methods/mine.py").read_text() == before
     assert not Path("config/methods/mine.yaml").exists()
+
+
+@pytest.mark.parametrize("refused", ["methods", "config/methods"])
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_method_is_written_whole_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch, refused: str, kept: bool
+) -> None:
+    if kept:
+        Path("methods").mkdir()
+        Path("methods/other.py").touch()
+    before = sorted(Path().rglob("*"))
+    real = skeletons.write_text
+
+    def write_text(path: Path, text: str) -> None:
+        if path.parent == Path(refused):
+            raise UserError(f"{path} could not be written: no permission there.")
+        real(path, text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(skeletons, "write_text", write_text)
+        with pytest.raises(UserError, match="could not be written"):
+            _run("method", "mine")
+    assert sorted(Path().rglob("*")) == before
+    assert "wrote methods/mine.py" in _run("method", "mine")
