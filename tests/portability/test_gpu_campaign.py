@@ -20,6 +20,7 @@ from starprompt.training.run import check
 from tests.helpers.paths import REPOSITORY
 
 BENCHMARKS = REPOSITORY / "benchmarks"
+PAPER = REPOSITORY / "config" / "paper.yaml"
 SCRIPT = BENCHMARKS / "gpu_campaign.py"
 #: those of the large size, whose names the parameters of a test need before any fixture
 LARGE = (
@@ -193,6 +194,13 @@ def test_the_runs_for_gpus_are_experiments(
 
 def test_the_benchmarks_for_gpus_are_the_ones_that_are_tried(module: ModuleType) -> None:
     assert sorted(module.BENCHMARKS) == list(LARGE)
+    assert module.ARGUMENTS.keys() <= module.BENCHMARKS.keys()
+
+
+def test_the_speed_of_methods_is_measured_for_some_of_the_grid(module: ModuleType) -> None:
+    option, *methods = module.ARGUMENTS["training_speed"]
+    assert option == "--methods"
+    assert {"starprompt", *methods} <= set(load_config(PAPER).methods)
 
 
 class ReachedError(Exception):
@@ -202,19 +210,18 @@ class ReachedError(Exception):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the campaign itself runs them there")
 @pytest.mark.parametrize("name", LARGE)
 def test_a_benchmark_for_gpus_gets_as_far_as_the_device(
-    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    name: str, module: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Called as the campaign calls it: another folder, no arguments, and a GPU by torch's word."""
+    """Called as the campaign calls it, in another folder, and with a GPU by torch's word."""
 
     def load_clip(model: str, device: torch.device, **options: Any) -> None:
         parse_clip(model)
         assert torch.device(device).type == "cuda"
         raise ReachedError(f"{model} would go to CUDA")
 
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
     monkeypatch.setattr(clip, "load_clip", load_clip)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(sys, "argv", [f"{name}.py"])
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *module.ARGUMENTS.get(name, ())])
     monkeypatch.chdir(tmp_path)
     with pytest.raises((ReachedError, RuntimeError, AssertionError), match=r"CUDA|NVIDIA"):
         runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name="__main__")
