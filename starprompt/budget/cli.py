@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from starprompt.config.experiment import load_config
-from starprompt.config.options import DEFAULT_CONFIG, ConfigOption
+from starprompt.config.options import DEFAULT_CONFIG, ConfigOption, finite, one_format
 from starprompt.errors import unknown_name
 
 app = typer.Typer()
@@ -15,7 +15,8 @@ app = typer.Typer()
 def cost_command(
     config: ConfigOption = DEFAULT_CONFIG,
     rate: Annotated[
-        float | None, typer.Option(min=1e-6, help="Sustained speed of the device in TFLOP/s.")
+        float | None,
+        typer.Option(min=1e-6, callback=finite, help="Sustained speed of the device in TFLOP/s."),
     ] = None,
     dataset: Annotated[list[str] | None, typer.Option(help="Only this data set.")] = None,
     method: Annotated[
@@ -37,6 +38,7 @@ def cost_command(
     from starprompt.budget import measured as comparison
     from starprompt.budget import report
 
+    one_format(as_csv, as_json)
     experiment = load_config(config)
     for name in dataset or ():
         if name not in experiment.datasets:

@@ -1,9 +1,12 @@
 """Options that several commands share: one default, one help text."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from starprompt.errors import UserError
 
 #: the experiment that every command means where none is named
 DEFAULT_CONFIG = Path("config/demo.yaml")
@@ -36,3 +39,16 @@ SeedsOption = Annotated[
     list[int],
     typer.Option("--seed", help="Seed of the run and of the class order; repeat it for several."),
 ]
+
+
+def finite(option: typer.CallbackParam, value: float | None) -> float | None:
+    """``value`` of a command's option; :class:`UserError` for infinity and what is no number."""
+    if value is not None and not math.isfinite(value):
+        raise UserError(f"{option.opts[0]} {value} is not a finite number; give one.")
+    return value
+
+
+def one_format(as_csv: bool, as_json: bool) -> None:
+    """Refuse two forms of output at once with a :class:`UserError`."""
+    if as_csv and as_json:
+        raise UserError("--csv and --json exclude each other; give one of them.")

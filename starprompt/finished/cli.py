@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from starprompt.config.options import one_format
 from starprompt.machine import numerics
 from starprompt.record.csv_rows import csv_of, no_formula
 from starprompt.record.record import read_record
@@ -41,6 +42,7 @@ def predict_command(
 
     Example: starprompt predict results/runs/demo/digits/starprompt/seed1993 photos
     """
+    one_format(as_csv, as_json)
     loaded = _loaded(run, keys, device)
     from starprompt.finished import ask
 
@@ -77,6 +79,7 @@ def evaluate_command(
 
     Example: starprompt evaluate RUN --dataset my-digits
     """
+    one_format(as_csv, as_json)
     loaded = _loaded(run, keys, device)
     from starprompt.files import atomic_path
     from starprompt.finished.ask import evaluate_on

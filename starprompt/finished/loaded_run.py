@@ -182,9 +182,11 @@ class LoadedRun:
             found |= {kind: value.to(device) for kind, value in features.items()}
         seen, side = found["images"], self.facts.image_size
         if seen is not None and seen.shape[-2:] != (side, side):
+            height, width = seen.shape[-2:]
             raise UserError(
-                f"The view has {tuple(seen.shape[-2:])} pixels, but {self.folder} was trained "
-                f"on {(side, side)}; resize the images to the size that its data set had."
+                f"The test view resizes no image and shows {width}x{height} pixels, but "
+                f"{self.folder} was trained on {side}x{side}; give it images of {side}x{side} "
+                "pixels."
             )
         return Batch(unknown.to(device), unknown.to(device), **found)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from starprompt.config.experiment import RESULTS, load_config
-from starprompt.config.options import DEFAULT_CONFIG, ConfigOption
+from starprompt.config.options import DEFAULT_CONFIG, ConfigOption, one_format
 from starprompt.errors import UserError
 
 app = typer.Typer(no_args_is_help=True)
@@ -87,6 +87,7 @@ def list_command(
     """
     from starprompt.record import listing
 
+    one_format(as_csv, as_json)
     rows = list(listing.listed(_folders(path, experiment)))
     if as_json or as_csv:
         typer.echo(listing.as_json(rows) if as_json else listing.as_csv(rows), nl=as_json)

@@ -13,9 +13,19 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from starprompt.errors import UserError
-from starprompt.files import SEAL, read_text, sealed, sha256_file, unsealed, write_json
+from starprompt.files import (
+    SEAL,
+    read_text,
+    read_trouble,
+    says_damage,
+    sealed,
+    sha256_file,
+    unsealed,
+    write_json,
+)
 from starprompt.record.metrics import ROUNDING, Metrics, contradiction
-from starprompt.record.run_files import RECORD, named_run
+from starprompt.record.origins import NOTE
+from starprompt.record.run_files import LARGE_FILES, RECORD, named_run
 
 SCHEMA_VERSION = 1
 #: largest record that is read, in bytes: a hundred tasks of a thousand epochs are a tenth of it
@@ -235,15 +245,27 @@ def checked_file(path: Path, record: RunRecord | None = None) -> Path:
     try:
         found = sha256_file(path)
     except OSError as error:
+        if not says_damage(error):
+            raise read_trouble(path, error) from error
         raise UserError(
-            f"{path} cannot be read ({error.strerror}); remove the run's folder and run it again."
+            f"{path} cannot be read ({error.strerror}); {_mend(path, missing=True)}."
         ) from error
     if expected is not None and found != expected:
         raise UserError(
             f"{path} is not the file that its run wrote (its digest differs from the "
-            "record's); remove the run's folder and run it again."
+            f"record's); {_mend(path)}."
         )
     return path
+
+
+def _mend(path: Path, missing: bool = False) -> str:
+    """How a run gets its file ``path`` again."""
+    if not path.with_name(NOTE).is_file():
+        return "remove the run's folder and run it again"
+    archive = "its archive"
+    if missing and path.name in LARGE_FILES:
+        archive = "an archive made with `starprompt records export --checkpoints`"
+    return f"the run was made elsewhere: remove its folder and import {archive}"
 
 
 def _run(run: tuple[str, str, int]) -> str:

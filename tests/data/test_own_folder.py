@@ -58,6 +58,8 @@ def test_data_add_writes_prepares_and_shows_what_it_took(tmp_path):
         (["--tasks", "7"], "7 tasks are more than the 2 classes"),
         (["--title", "a\nb"], "title: it contains the character"),
         (["--test-share", "1.5"], "test_share"),
+        (["--test-share", "nan"], "test_share"),
+        (["--test-share", "inf"], "test_share"),
     ],
 )
 def test_a_mistake_in_data_add_is_one_sentence_and_writes_nothing(tmp_path, words, message):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import starprompt
 from starprompt.errors import UserError
@@ -52,6 +53,19 @@ def test_what_is_no_image_is_named(runs: Path, scans: Path) -> None:
         run.predict([scans / "0.png", scans / "notes.txt", scans / "missing.png"])
     with pytest.raises(UserError, match="no image to predict"):
         run.predict([])
+
+
+@pytest.mark.parametrize("sides", [(8, 8), (32, 32), (40, 48)])
+def test_an_image_of_another_size_is_told_which_it_should_have(
+    runs: Path, tmp_path: Path, sides: tuple[int, int]
+) -> None:
+    """The digits are stored as their source gives them, and their view resizes nothing."""
+    Image.new("L", sides).save(tmp_path / "scan.png")
+    run = load_run(runs / "linear-probe" / "seed1993")
+    side = run.facts.image_size
+    expected = rf"shows {sides[0]}x{sides[1]} pixels, but .*; give it images of {side}x{side} "
+    with pytest.raises(UserError, match=expected):
+        run.predict([tmp_path / "scan.png"])
 
 
 def copied(runs: Path, folder: Path, method: str = "starprompt") -> Path:

@@ -1,5 +1,6 @@
 """A record is believed only where it agrees with itself, its folder and its own digest."""
 
+import errno
 import json
 import math
 import shutil
@@ -12,8 +13,10 @@ import pytest
 from paper_figures.plan import Plan
 from starprompt.errors import UserError
 from starprompt.files import SEAL, digest_of
+from starprompt.record import record as module
+from starprompt.record.origins import write_origin
 from starprompt.record.record import checked_file, read_record, write_record
-from starprompt.record.run_files import RECORD
+from starprompt.record.run_files import CHECKPOINT, RECORD
 from tests.helpers import fake_results
 
 
@@ -140,3 +143,33 @@ def test_a_file_is_believed_only_with_the_digest_of_the_record(plan: Plan) -> No
     selection.mkdir()
     with pytest.raises(UserError, match="cannot be read"):
         checked_file(selection)
+
+
+def test_a_file_of_an_imported_run_is_asked_for_where_the_run_was_made(plan: Plan) -> None:
+    path = path_of(plan)
+    record = read_record(path)
+    own, large = path.with_name("selection.parquet"), path.with_name(CHECKPOINT)
+    own.unlink()
+    large.unlink(missing_ok=True)
+    for file in (own, large):
+        with pytest.raises(UserError, match="remove the run's folder and run it again"):
+            checked_file(file, record)
+    write_origin(path.parent, "lab-b", "0" * 64)
+    elsewhere = "the run was made elsewhere: remove its folder and import"
+    with pytest.raises(UserError, match=rf"{elsewhere} its archive"):
+        checked_file(own, record)
+    with pytest.raises(UserError, match=rf"{elsewhere} an archive made with .* --checkpoints"):
+        checked_file(large, record)
+
+
+def test_a_file_that_the_system_fails_to_read_costs_no_run(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(path: Path) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    path = path_of(plan)
+    monkeypatch.setattr(module, "sha256_file", fails)
+    with pytest.raises(UserError, match="could not be read: Permission denied; check") as said:
+        checked_file(path.with_name("selection.parquet"), read_record(path))
+    assert "remove" not in str(said.value)
