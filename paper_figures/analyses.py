@@ -54,7 +54,8 @@ class Analyses:
             frame = self._read(self.folder / of / f"{name}.csv")
             frame.insert(0, "dataset", of)
             frames.append(frame)
-        return pd.concat(frames, ignore_index=True)
+        # A column without a row has no type, and would take that of the others away.
+        return pd.concat([f for f in frames if len(f)] or frames, ignore_index=True)
 
     def missing(self) -> pd.DataFrame:
         """Runs that the analyses lack: dataset, method, seed, why. Earlier analyses, which refused

@@ -77,7 +77,7 @@ def clip_space(analyses: Analyses) -> Figure:
                 **look,
             )
         known = frame[[measure, "zero_shot_accuracy"]].dropna()
-        if len(known) > 2:
+        if len(known) > 2 and (known.nunique() > 1).all():
             rank = spearmanr(known[measure], known["zero_shot_accuracy"]).statistic
             axis.set_title(f"Spearman's ρ = {rank:.2f} ({len(known)} tasks)".replace("-", "\u2212"))
         axis.set(xlabel=label, ylabel="Zero-shot accuracy of the task [%]")

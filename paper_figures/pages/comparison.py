@@ -146,15 +146,23 @@ def _ranking(plan: Plan, frame: pd.DataFrame, runs: pd.DataFrame) -> str:
         return "No continual method has finished."
     best = max(rivals, key=lambda method: mean[method.name])
     text = f"The best continual method is {_named(best, mean)}. "
+    if len({frozenset(frame[frame["method"] == m.name]["seed"]) for m in rivals}) > 1:
+        text = (
+            f"The continual method with the highest mean is {_named(best, mean)}; not all have "
+            "finished the same seeds, so that their means do not compare like for like. "
+        )
     names = {m.name: m for m in measured(plan, frame)}
     if UPPER in names:
         text += _below_joint(frame, runs, names[UPPER], rivals)
     prompted = [m for m in rivals if m.group == "prompt"]
     for low in (names[name] for name in LOWER if name in names):
-        if not prompted:
-            break
-        least = min(prompted, key=lambda method: mean[method.name])
-        relation = "below" if mean[low.name] < mean[least.name] else "not below"
+        paired = {m.name: _over_common_seeds(frame, low, m) for m in prompted}
+        compared = [m for m in prompted if len(paired[m.name])]
+        if not compared:
+            continue
+        least = min(compared, key=lambda method: mean[method.name])
+        below = all(own[low.name] < own[name] for name, own in paired.items() if len(own))
+        relation = "below" if below else "not below"
         text += (
             f" {_named(low, mean)} is {relation} every method that prompts the ViT, of which the "
             f"lowest is {_named(least, mean)}."
@@ -165,22 +173,33 @@ def _ranking(plan: Plan, frame: pd.DataFrame, runs: pd.DataFrame) -> str:
 def _below_joint(
     frame: pd.DataFrame, runs: pd.DataFrame, joint: MethodRow, rivals: Sequence[MethodRow]
 ) -> str:
+    """Which methods end above the joint bound, over the seeds that both have."""
     mean = frame.groupby("method")["accuracy"].mean()
-    above = [m for m in rivals if mean[m.name] > mean[joint.name] + NOTHING]
-    if not above:
-        return f"No continual method ends above {_named(joint, mean)}."
-    images = int(runs["test_images"].iloc[0])
     by_seed = frame.pivot_table(index="seed", columns="method", values="accuracy")
+    paired = {m.name: _over_common_seeds(frame, m, joint) for m in rivals}
+    if not any(len(own) for own in paired.values()):
+        return f"{_named(joint, mean)} has no seed in common with a continual method."
     lines = [
-        f"{_named(m, mean)}, by {number(mean[m.name] - mean[joint.name], 1)} points, in "
+        f"{_named(m, mean)}, by {number(own[m.name] - own[joint.name], 1)} points, in "
         f"{int((by_seed[m.name] > by_seed[joint.name]).sum())} of "
         f"{len(by_seed[[m.name, joint.name]].dropna())} seeds"
-        for m in above
+        for m in rivals
+        if len(own := paired[m.name]) and own[m.name] > own[joint.name] + NOTHING
     ]
+    if not lines:
+        return f"No continual method ends above {_named(joint, mean)}."
+    images = int(runs["test_images"].iloc[0])
     return (
         f"{_named(joint, mean)} is not above all: higher ends {'; '.join(lines)}. A point is "
         f"{number(images / 100, 1)} of the {images} test images."
     )
+
+
+def _over_common_seeds(frame: pd.DataFrame, first: MethodRow, second: MethodRow) -> pd.Series:
+    """Two methods' mean accuracies over the seeds that both have; nothing where they share none."""
+    seeds = [set(frame[frame["method"] == m.name]["seed"]) for m in (first, second)]
+    same = frame[frame["seed"].isin(seeds[0] & seeds[1])].groupby("method")["accuracy"].mean()
+    return same.reindex([first.name, second.name]).dropna()
 
 
 def _errors(plan: Plan, frame: pd.DataFrame) -> str:
@@ -188,9 +207,11 @@ def _errors(plan: Plan, frame: pd.DataFrame) -> str:
     mean = frame.groupby("method")[["accuracy", "task", "within"]].mean()
     of_task = (100 - mean["task"]) / (100 - mean["accuracy"]).clip(lower=1e-9)
     rivals = _rivals(plan, frame)
+    if not rivals:
+        return "No continual method has finished."
     mostly = [m for m in rivals if of_task[m.name] > 0.9]
     others = [m for m in rivals if m not in mostly]
-    lowest = min((mean.loc[m.name, "within"] for m in rivals), default=100.0)
+    lowest = mean.loc[[m.name for m in rivals], "within"].min()  # NaN: no task was ever right
     text = (
         f"Of {len(rivals)} continual methods, {len(mostly)} make more than 90% of their errors by "
         "naming a class of another task: what they lack is not telling classes apart but logits "
@@ -209,7 +230,7 @@ def _choices(plan: Plan, frame: pd.DataFrame) -> str:
     """Which methods choose other prompts for each task, and which the same for all."""
     chosen = measured(plan, frame)
     if not chosen:
-        return "No method here selects prompts."
+        return "No finished run here selects prompts."
     mean = frame.groupby("method")[["prompts", "effective", "shared", "own"]].mean()
     lines = [
         f"- **{escape_markdown(m.title)}**: the images of one task choose "

@@ -66,13 +66,20 @@ def findings(analyses: Analyses, limits: Sequence[str]) -> str:
 def _ablations(analyses: Analyses, dataset: str) -> str:
     frame = analyses.table("ablation", dataset).set_index("method")
     full = frame.loc[analyses.full]
-    others = frame.drop(index=analyses.full)
+    variants = frame.drop(index=analyses.full)
+    others = variants.dropna(subset="difference")
     sure = others[(others["high"] < 0) | (others["low"] > 0)]
-    worst, best = others["difference"].idxmin(), others["difference"].idxmax()
     spread = full["deviation"]
     deviation = "" if np.isnan(spread) else f" (sample deviation {number(spread, 1)})"
-    text = (
-        f"The full method ends at {_percent(full['mean'])}{deviation}. Of {len(others)} variants, "
+    text = f"The full method ends at {_percent(full['mean'])}{deviation}. "
+    if others.empty:
+        return text + "No variant has a run of a seed that the full method has."
+    if len(others) < len(variants):
+        alone = [_called(analyses, str(m)) for m in variants.index if m not in others.index]
+        text += f"Not compared, for want of a seed in common: {'; '.join(alone)}. "
+    worst, best = others["difference"].idxmin(), others["difference"].idxmax()
+    text += (
+        f"Of {len(others)} variants, "
         f"{int((others['difference'] < 0).sum())} end below it and "
         f"{int((others['difference'] > 0).sum())} above. The furthest below is "
         f"{_called(analyses, worst)}, by {_points(others.loc[worst, 'difference'])}; the furthest "
@@ -216,6 +223,11 @@ def _injections(analyses: Analyses, dataset: str) -> str:
     verdict = (
         "no clear difference" if not clear else "clearly better" if apart > 0 else "clearly worse"
     )
+    compared = (
+        "they have no seed in common that would compare them"
+        if np.isnan(apart)
+        else f"a difference of {_points(apart)} for the residual ({verdict} by its paired interval)"
+    )
     by_epoch = epochs.groupby(["method", "epoch"])["accuracy"].mean().unstack("method")
     reached = {
         method: int(np.argmax(by_epoch[method] >= 0.95 * by_epoch[method].max())) + 1
@@ -227,11 +239,10 @@ def _injections(analyses: Analyses, dataset: str) -> str:
     }
     return (
         f"Residuals end at {_percent(residual['final_average_accuracy'])}, prefixes at "
-        f"{_percent(prefix['final_average_accuracy'])}: a difference of {_points(apart)} for the "
-        f"residual ({verdict} by its paired interval). A training step of prefixes costs "
-        f"{costs['train_operations']} times the operations and {costs['trained_parameters']} "
-        "times the trained parameters. Within a task, 95% of the best training accuracy is "
-        "reached in epoch "
+        f"{_percent(prefix['final_average_accuracy'])}: {compared}. A training step "
+        f"of prefixes costs {costs['train_operations']} times the operations and "
+        f"{costs['trained_parameters']} times the trained parameters. Within a task, 95% of "
+        "the best training accuracy is reached in epoch "
         + ", ".join(f"{reached[m]} ({INJECTIONS[m].lower()})" for m in present)
         + "."
     )
@@ -239,6 +250,8 @@ def _injections(analyses: Analyses, dataset: str) -> str:
 
 def _clip_space(analyses: Analyses, dataset: str) -> str:
     frame = analyses.table("clip-space", dataset)
+    if frame.empty:
+        return "No run of the first stage, whose features these are, has finished here."
     mean = frame.mean(numeric_only=True)
     by_task = frame.sort_values("ratio")
     known = frame[["ratio", "zero_shot_accuracy"]].dropna() if "zero_shot_accuracy" in frame else []

@@ -217,7 +217,7 @@ def clip_space_table(analyses: Analyses) -> Table:
     rows, cells = [], []
     for dataset in analyses.plan.datasets:
         own = frame[frame["dataset"] == dataset.name]
-        by_task = own.groupby("task").mean(numeric_only=True)
+        by_task = own.groupby("task")["ratio"].mean()
         mean = own.reindex(columns=measures).mean()
         rows.append({"dataset": dataset.name, **mean})
         cells.append(
@@ -226,8 +226,9 @@ def clip_space_table(analyses: Analyses) -> Table:
                 "Within": number(mean["within"], 3),
                 "Between": number(mean["between"], 3),
                 "Ratio": number(mean["ratio"], 2),
-                "Ratio by task": f"{number(by_task['ratio'].min(), 2)} to "
-                f"{number(by_task['ratio'].max(), 2)}",
+                "Ratio by task": f"{number(by_task.min(), 2)} to {number(by_task.max(), 2)}"
+                if len(own)
+                else NOTHING,
                 "Margin": number(mean["margin"], 3),
                 "Zero-shot [%]": number(mean["zero_shot_accuracy"], 1),
             }

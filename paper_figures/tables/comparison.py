@@ -17,7 +17,8 @@ def errors_table(plan: Plan, errors: pd.DataFrame, runs: pd.DataFrame) -> Table:
         rows.append(
             {
                 "Method": method.heading,
-                "Last [%]": spread(own["accuracy"]),
+                "Last [%]": spread(own["accuracy"])
+                + (f" (n = {len(own)})" if len(own) < len(plan.seeds) else ""),
                 "Task right [%]": spread(own["task"]),
                 "Class right within it [%]": spread(own["within"]),
                 "Forgetting [%]": spread(runs[runs["method"] == method.name]["forgetting"]),

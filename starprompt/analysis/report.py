@@ -23,6 +23,9 @@ from starprompt.errors import UserError
 from starprompt.files import atomic_path
 from starprompt.record.run_files import RECORD
 
+#: columns of the geometry of CLIP's space; with ``zero_shot_accuracy`` where that was run
+CLIP_SPACE = ("seed", "task", "within", "between", "ratio", "margin")
+
 #: by (method, seed)
 Runs = dict[tuple[str, int], RunFiles]
 
@@ -207,7 +210,9 @@ def _clip_space(
             frame["zero_shot_accuracy"] = [final[task] for task in frame["task"]]
         frame.insert(0, "seed", seed)
         frames.append(frame)
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"seed": []})
+    if not frames:
+        return pd.DataFrame(columns=list(CLIP_SPACE), dtype=float)
+    return pd.concat(frames, ignore_index=True)
 
 
 def _signatures(run: RunFiles, thresholds: Thresholds) -> pd.DataFrame:

@@ -5,9 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from paper_figures.analyses import Analyses
+from paper_figures.figures.costs import clip_space
 from paper_figures.pages import findings
+from paper_figures.style import paper_style
+from paper_figures.tables.ablations import TABLES
+from paper_figures.tables.forms import to_markdown
+from starprompt.analysis import report
+from starprompt.config.thresholds import Thresholds
+from tests.helpers import fake_ablations
 
 
 def test_findings_answer_every_question_with_the_tables_numbers(analyses: Analyses) -> None:
@@ -29,6 +37,43 @@ def test_titles_are_no_markup(analyses: Analyses) -> None:
     named = replace(plan, title="f <u>", methods=methods, datasets=datasets)
     text = findings.findings(replace(analyses, plan=named), ["On d <i> | e."])
     assert not re.search(r"(?<!\\)<[biu]", text) and r"On d \<i\> \| e." in text
+
+
+@pytest.mark.parametrize(
+    ("finished", "said"),
+    [
+        ([("starprompt", 1993)], ["No variant has a run of a seed", "No run of the first stage"]),
+        (
+            [("starprompt", 1993), ("starprompt-prefix", 1996), ("starprompt-gaussian", 1993)],
+            [
+                "Not compared, for want of a seed in common: “Starprompt-prefix”. Of 1 variants",
+                "they have no seed in common that would compare them",
+            ],
+        ),
+    ],
+)
+def test_findings_of_few_runs_say_what_they_lack(
+    tmp_path: Path, finished: list[tuple[str, int]], said: list[str]
+) -> None:
+    plan = fake_ablations.fake_runs(tmp_path / "runs", seeds=2)
+    for method in fake_ablations.METHODS:
+        for seed in plan.seeds:
+            if (method, seed) not in finished:
+                (plan.run_folder("set-0", method, seed) / "record.json").unlink()
+    tables = report.analyse(
+        plan.runs / "set-0", fake_ablations.METHODS[:-1], plan.seeds, "starprompt",
+        "clip-zero-shot", Thresholds(),
+    )  # fmt: skip
+    report.write_tables(tables, tmp_path / "analysis" / "set-0")
+    analyses = Analyses(plan, "starprompt", tmp_path / "analysis")
+    text = findings.findings(analyses, [])
+    assert "nan" not in text.lower()
+    for sentence in said:
+        assert sentence in text
+    for table in TABLES.values():
+        assert "nan" not in to_markdown(table(analyses)).lower()
+    with paper_style():
+        clip_space(analyses).draw_without_rendering()
 
 
 def test_findings_follow_the_numbers(analyses: Analyses, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_errors_are_means_and_deviations_over_seeds() -> None:
     runs = _rows(method=["method-1", "method-1"], forgetting=[4.0, 4.0])
     cells = errors_table(PLAN, errors, runs).cells
     assert list(cells["Method"]) == [PLAN.methods[0].heading, PLAN.methods[1].heading]
-    assert list(cells["Last [%]"]) == ["90.0", "15.0 ± 7.1"]
+    assert list(cells["Last [%]"]) == ["90.0 (n = 1)", "15.0 ± 7.1 (n = 2)"]
     assert list(cells["Task right [%]"]) == ["95.0", "50.0 ± 0.0"]
     assert list(cells["Class right within it [%]"]) == ["99.0", "2.0 ± 1.4"]
     assert list(cells["Forgetting [%]"]) == ["–", "4.0 ± 0.0"]
