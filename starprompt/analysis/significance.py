@@ -100,11 +100,13 @@ def critical_difference(methods: int, datasets: int, level: float = LEVEL) -> fl
 def friedman(values: np.ndarray) -> float:
     """p-value of Friedman's test that all methods rank alike; NaN where it says nothing.
 
-    It needs three methods and two data sets.
+    It needs three methods and two data sets. 1 where all tie on every data set.
     """
     means = np.nanmean(values, axis=2)
     if len(means) < 3 or means.shape[1] < 2:
         return math.nan
+    if (means == means[0]).all():  # the statistic would be 0 / 0
+        return 1.0
     return float(stats.friedmanchisquare(*means).pvalue)
 
 

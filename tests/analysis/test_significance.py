@@ -105,6 +105,10 @@ def test_a_method_that_lacks_a_run_is_left_out_of_ranks_and_compared_where_it_ca
     assert pairs.loc["m2", "pairs"] == 3 and math.isnan(pairs.loc["m2", "improvement"])
 
 
+def test_methods_that_tie_everywhere_rank_alike() -> None:
+    assert significance.friedman(np.full((3, 4, 2), 90.0)) == 1
+
+
 def test_one_seed_has_no_interval() -> None:
     frame = scores(np.array([[[90.0]], [[80.0]]]))
     assert significance.ranks_table(frame)["low"].isna().all()
