@@ -75,6 +75,22 @@ def read_trouble(path: Path, error: OSError) -> UserError:
     )
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """What lies at any depth below ``folder`` and is no folder, in no order; links to folders are
+    not followed. Nothing where there is no such folder.
+
+    Raises :class:`UserError` for a folder that cannot be read, which ``Path.rglob`` passes over as
+    if it were empty.
+    """
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise read_trouble(Path(_named(error) or folder), error) from error
+
+    for root, _, names in os.walk(folder, onerror=refuse):
+        yield from (Path(root) / name for name in names)
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Raise :func:`read_trouble` for the system's errors in the block, which reads ``path``.

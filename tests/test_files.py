@@ -22,6 +22,8 @@ from starprompt.files import (
     sha256_file,
     write_text,
 )
+from starprompt.finished import ask
+from starprompt.record import listing
 
 ROOT = Path(__file__).parent.parent
 
@@ -316,3 +318,35 @@ def test_what_a_write_reads_meanwhile_is_not_called_a_failed_write(
 def test_errors_without_a_number_are_a_librarys_own(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="header"), files.reading(tmp_path):
         raise OSError("the header is damaged")
+
+
+def test_files_below_a_folder_are_those_that_rglob_finds(tmp_path: Path) -> None:
+    for name in ("a/b/1", "a/2", "3", ".hidden/4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to("a")
+    (tmp_path / "broken").symlink_to("away")
+    found = sorted(path for path in tmp_path.rglob("*") if path.is_file() or path.name == "broken")
+    assert sorted(files.files_below(tmp_path)) == found
+    assert list(files.files_below(tmp_path / "none")) == []
+    assert list(files.files_below(tmp_path / "3")) == []
+
+
+def test_a_folder_that_cannot_be_read_is_not_taken_for_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path) == str(tmp_path / "a"):
+            raise denied(path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(UserError, match=r"a could not be read: Permission denied; check its"):
+        list(files.files_below(tmp_path))
+    with pytest.raises(UserError, match="could not be read"):
+        ask.image_files(tmp_path)
+    with pytest.raises(UserError, match="could not be read"):
+        listing.run_folders(tmp_path)

@@ -28,7 +28,7 @@ from starprompt.data.sources import (
     stays_below,
 )
 from starprompt.errors import UserError
-from starprompt.files import read_json, sha256_file, write_json
+from starprompt.files import files_below, read_json, sha256_file, write_json
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +57,12 @@ def wanted_files(source: Source) -> list[str]:
 
 
 def find_files(folder: Path, pattern: str) -> list[Path]:
-    """Files in ``folder`` whose relative path or name matches, sorted; hidden ones left out."""
+    """Files in ``folder`` whose relative path or name matches, sorted; hidden ones left out.
+
+    Raises :class:`UserError` for a folder that cannot be read: its files are not missing.
+    """
     found = []
-    for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
+    for path in sorted(files_below(folder)):
         relative = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in relative.parts)
         if hidden or not path.is_file():

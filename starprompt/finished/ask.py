@@ -13,6 +13,7 @@ from starprompt.data.store import open_prepared, prepared_folder
 from starprompt.data.stream import refuse_other_description
 from starprompt.data.view_facts import ViewFacts
 from starprompt.errors import UserError
+from starprompt.files import files_below
 from starprompt.finished.loaded_run import LoadedRun, Predicted, keys_folder, load_run
 
 #: endings of files that a folder is searched for
@@ -22,7 +23,7 @@ IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".web
 def image_files(path: Path) -> list[Path]:
     """The file itself, or a folder's images at any depth, sorted; hidden ones are left out.
 
-    Raises :class:`UserError` where there is none.
+    Raises :class:`UserError` where there is none, and for a folder that cannot be read.
     """
     if path.is_file():
         return [path]
@@ -30,7 +31,7 @@ def image_files(path: Path) -> list[Path]:
         raise UserError(f"There is no {path}; name an image or a folder of images.")
     found = [
         file
-        for file in sorted(path.rglob("*"))
+        for file in sorted(files_below(path))
         if file.suffix.lower() in IMAGE_ENDINGS
         and file.is_file()
         and not any(part.startswith(".") for part in file.relative_to(path).parts)

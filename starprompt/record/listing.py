@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from starprompt.errors import UserError
+from starprompt.files import files_below
 from starprompt.record.configuration import configuration_digest
 from starprompt.record.csv_rows import csv_of
 from starprompt.record.origins import IMPORTED, origin_of, shown_origin
@@ -37,8 +38,11 @@ class Listed:
 
 
 def run_folders(path: Path) -> list[Path]:
-    """Every folder with a record at or under ``path``, hidden ones left out, by name."""
-    found = (file.parent for file in Path(path).rglob(RECORD))
+    """Every folder with a record at or under ``path``, hidden ones left out, by name.
+
+    Raises :class:`UserError` for a folder that cannot be read.
+    """
+    found = (file.parent for file in files_below(path) if file.name == RECORD)
     return sorted(
         f for f in found if not any(part.startswith(".") for part in f.relative_to(path).parts)
     )

@@ -11,7 +11,7 @@ from starprompt.data.archives import extract
 from starprompt.data.formats import FileImages, Listing, RawSplit, class_numbers, numbered_names
 from starprompt.data.sources import ListedImages, stays_below
 from starprompt.errors import UserError, reason
-from starprompt.files import parse_yaml, read_text
+from starprompt.files import files_below, parse_yaml, read_text
 
 #: largest list of images, in bytes: one of a million images has some 60 million
 MOST_TABLE = 256_000_000
@@ -84,7 +84,7 @@ class FileIndex:
         self.folder = folder
         self._by_name: dict[str, list[tuple[str, ...]]] = {}
         self._all: set[tuple[str, ...]] = set()
-        for path in folder.rglob("*"):
+        for path in files_below(folder):
             if path.is_file():
                 parts = path.relative_to(folder).parts
                 self._by_name.setdefault(path.name, []).append(parts)
