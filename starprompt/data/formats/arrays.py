@@ -139,7 +139,9 @@ def _cifar100(files: Path, work: Path) -> tuple[list[RawSplit], tuple[str, ...]]
         parts = [CIFAR100(work, train=train, download=True) for train in (True, False)]
     except Exception as error:  # a damaged archive can end in any exception
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # of the disk
+            # Of the disk. Where it names no file, reading the archive failed, or a full disk.
+            error.filename = error.filename or str(archive)
+            raise
         raise UserError(
             f"{archive} is damaged ({error}); remove it and download it again."
         ) from error

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.datasets import CIFAR100
 
 from starprompt.data.decode import CorruptImageError, decode
 from starprompt.data.formats.arrays import read
-from starprompt.data.sources import NumpyArchives, PickledArrays, TorchTensors
+from starprompt.data.sources import Cifar100, NumpyArchives, PickledArrays, TorchTensors
 from starprompt.errors import UserError
+from starprompt.files import write_trouble
 from tests.helpers.hostile_pickles import Reduces, marker
 
 
@@ -86,3 +88,20 @@ def test_a_file_that_could_not_be_read_is_not_damaged(tmp_path, monkeypatch, kin
         read(form, tmp_path, tmp_path)
     assert "damaged" not in str(said.value)
     assert "download" not in str(said.value)
+
+
+@pytest.mark.parametrize("code", ["EIO", "ENOSPC"])
+def test_a_disk_that_fails_does_not_make_cifars_archive_a_damaged_one(tmp_path, monkeypatch, code):
+    def fails(*args, **kwargs):
+        raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)))
+
+    archive = tmp_path / CIFAR100.filename
+    form = Cifar100(kind="cifar100")
+    with pytest.raises(UserError, match=r"tar\.gz could not be read: No such file"):
+        read(form, tmp_path, tmp_path / "work")
+    archive.write_bytes(b"x")
+    monkeypatch.setattr(CIFAR100, "__init__", fails)
+    with pytest.raises(OSError, match=r"tar\.gz") as caught:
+        read(form, tmp_path, tmp_path / "work")
+    said = write_trouble(tmp_path / "prepared", caught.value)
+    assert ("disk is full" in str(said)) if code == "ENOSPC" else said is None
