@@ -8,6 +8,8 @@ from starprompt.config.experiment import Config, Run
 from starprompt.config.methods import MethodSpec, load_method
 from starprompt.config.tuned import SUFFIX, Searched, kept_search
 from starprompt.data.registry import load_dataset_spec
+from starprompt.grid.jobs import Grid
+from starprompt.grid.other_configurations import unlike
 from starprompt.record.record import read_record
 from starprompt.record.run_files import RECORD
 from starprompt.reporting.method_pages import shown_range, shown_value
@@ -36,6 +38,7 @@ def searches_table(config: Config) -> "Table | None":
 
     rows, how, unlike = [], set(), len(config.datasets) > 1
     both = set(config.searched_runs())
+    grid = Grid(config)
     for dataset in config.datasets:
         for name in config.methods:
             spec, found = load_method(name), kept_search(dataset, name)
@@ -43,14 +46,14 @@ def searches_table(config: Config) -> "Table | None":
                 continue
             row = {"Method": spec.title}
             row |= {"Data set": load_dataset_spec(dataset).title} if unlike else {}
-            own = spread(_final(config, dataset, name))
+            own = spread(_final(grid, dataset, name))
             if found is None:
                 rows.append({**row, "Searched": "not searched", OWN: own, FOUND: NOTHING})
                 continue
             how.add(_how(found))
             where = [f"{key} {shown_range(limits)}" for key, limits in found.ranges.items()]
             other = Run(dataset, f"{name}{SUFFIX}", config.seeds[0])
-            searched = spread(_final(config, *other[:2])) if other in both else own
+            searched = spread(_final(grid, *other[:2])) if other in both else own
             rows.append(
                 {
                     **row,
@@ -78,13 +81,16 @@ def searches_table(config: Config) -> "Table | None":
     return Table("searches", "Own and searched hyperparameters.", cells, cells, notes)
 
 
-def _final(config: Config, dataset: str, method: str) -> "pd.Series":
-    """Final average accuracies, in percent, of a method's finished runs."""
+def _final(grid: Grid, dataset: str, method: str) -> "pd.Series":
+    """Final average accuracies, in percent, of a method's finished runs that are the experiment's
+    still."""
     import pandas as pd
 
-    files = [config.run_folder(Run(dataset, method, seed)) / RECORD for seed in config.seeds]
+    runs = [Run(dataset, method, seed) for seed in grid.config.seeds]
+    files = [grid.config.run_folder(run) / RECORD for run in runs]
     there = [read_record(Path(file)) for file in files if file.is_file()]
-    return pd.Series([r.metrics.final_average_accuracy for r in there], dtype=float)
+    own = [record for record in there if unlike(grid, record, earlier=True) is None]
+    return pd.Series([r.metrics.final_average_accuracy for r in own], dtype=float)
 
 
 def search_notes(dataset: str, methods: list[MethodSpec]) -> list[str]:

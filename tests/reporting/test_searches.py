@@ -43,6 +43,7 @@ def config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Config:
         return SimpleNamespace(metrics=SimpleNamespace(final_average_accuracy=accuracy))
 
     monkeypatch.setattr(searches, "read_record", read)
+    monkeypatch.setattr(searches, "unlike", lambda grid, record, earlier: None)
     config = load_config(
         {
             "name": "fake",
@@ -80,6 +81,20 @@ def test_own_and_searched_values_stand_side_by_side(config: Config, tmp_path: Pa
     notes = " ".join(table.notes)
     assert "3 trials each on the first 2 tasks in the class order of seed 7" in notes
     assert f"Nothing to search: {load_method('ncm').title}." in notes
+
+
+def test_runs_that_are_not_the_experiment_s_any_more_are_left_out(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unlike(grid: Any, record: Any, earlier: bool) -> str | None:
+        return "lr is 1, not 2" if record.metrics.final_average_accuracy == 54.0 else None
+
+    monkeypatch.setattr(searches, "unlike", unlike)
+    kept(tmp_path / "kept", "lwf", lr=0.002, epochs=5)
+    table = searches.searches_table(config)
+    assert table is not None
+    lwf = table.cells.set_index("Method").loc["LwF"]
+    assert (lwf[searches.OWN], lwf[searches.FOUND]) == ("41.0 ± 1.4", "50.0")
 
 
 def test_values_that_stay_have_one_run(config: Config, tmp_path: Path) -> None:
