@@ -167,9 +167,10 @@ def _status(grid: Grid, run: Run, queue: Mapping[str, list[Queued]]) -> RunStatu
     folder = grid.config.run_folder(run)
     tasks = _tasks(grid, run)
     damage = ""
-    if has_all_files(folder):
+    path = folder / RECORD
+    if has_all_files(folder) or (path.exists() and not path.is_file()):
         try:
-            record = read_record(folder / RECORD)
+            record = read_record(path)
             accuracy = record.metrics.final_average_accuracy
             seconds = sum(time.train + time.end for time in record.times)
             why = unlike(grid, record, earlier=True)

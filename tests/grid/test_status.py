@@ -108,6 +108,12 @@ def test_a_damaged_record_is_no_finished_run() -> None:
     assert "record.json was changed after it was written; remove it and run again." in of().about
 
 
+def test_a_folder_in_place_of_a_record_is_named() -> None:
+    (folder() / "record.json").mkdir()
+    assert of().state == "failed"
+    assert "record.json is a folder, not a file" in of().about
+
+
 def test_a_running_one_tells_who_and_where() -> None:
     begun(folder("starprompt"), tasks=2, attempts=3)
     holder = subprocess.Popen(

@@ -15,12 +15,13 @@ from PIL.PngImagePlugin import PngInfo
 
 from paper_figures.stamps import metadata
 from starprompt.config.experiment import Config, Run, embedding_path, load_config
+from starprompt.config.methods import load_method
 from starprompt.data.registry import data_root
 from starprompt.files import atomic_path, write_text
 from starprompt.grid import ablation_jobs as ablation_grid
 from starprompt.grid.jobs import Grid
-from starprompt.record.record import read_record
-from starprompt.record.run_files import RUN_FILES
+from starprompt.record.record import read_record, write_record
+from starprompt.record.run_files import RECORD, RUN_FILES
 from starprompt.reporting.paper import make_tables
 from starprompt.reporting.plan import finished_runs, make_plan
 from starprompt.reporting.report import make_report
@@ -98,7 +99,15 @@ def run(cell: Run, config_path: str) -> None:
         write_text(folder / name, "")
     index = len(cell.method) % 5
     fake_results.write_fake_run(plan, *cell, index=index)
-    assert read_record(folder / "record.json").config == config.name
+    record = read_record(folder / RECORD)
+    spec = load_method(cell.method)
+    record.method.learner = spec.learner
+    record.method.hyperparameters = spec.resolve(cell.dataset)
+    record.backbones = {
+        kind: {"name": getattr(config.backbones, kind), "digest": "b" * 64} for kind in spec.uses
+    }
+    record.keys = {"method": spec.keys, "digest": "k" * 64} if spec.keys else None
+    write_record(folder / RECORD, record)
 
 
 if __name__ == "__main__":
