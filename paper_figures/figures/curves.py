@@ -1,6 +1,7 @@
 """Accuracy over the stream: the average after each task, and each task's own over time."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ from matplotlib.figure import Figure
 
 from paper_figures.collect import Results
 from paper_figures.figures.heat_maps import Map, heat_maps
+from paper_figures.plan import MethodRow
 from paper_figures.style import MAX_BANDS, MAX_NARROW, WIDTH, label_lines, method_looks, panels
 
 
@@ -23,7 +25,7 @@ def accuracy_curves(results: Results, dataset: str) -> Figure:
     after = frame.groupby(["method", "seed", "after_task"], as_index=False)["accuracy"].mean()
     over_seeds = after.groupby(["method", "after_task"])["accuracy"].agg(["mean", "std"])
     n_tasks = int(frame["task"].max()) + 1
-    methods = [m for m in plan.methods if results.of(dataset, m.name)]
+    methods = methods_with_runs(results, dataset)
     figure, (axis,) = panels(1, 1, max(2.4, 0.135 * len(methods)))
     if len(methods) > MAX_NARROW:
         figure.set_figwidth(WIDTH)
@@ -52,6 +54,18 @@ def accuracy_curves(results: Results, dataset: str) -> Figure:
     return figure
 
 
+def methods_with_runs(results: Results, dataset: str) -> list[MethodRow]:
+    """The methods that have runs on a data set; the title of one with fewer seeds than the plan
+    says how many."""
+    seeds = len(results.plan.seeds)
+    counts = {m.name: len(results.of(dataset, m.name)) for m in results.plan.methods}
+    return [
+        m if counts[m.name] == seeds else replace(m, title=f"{m.title} (n = {counts[m.name]})")
+        for m in results.plan.methods
+        if counts[m.name]
+    ]
+
+
 def task_accuracy(results: Results, dataset: str) -> Figure:
     """Accuracy on each task (column) after learning each task (row), mean over seeds.
 
@@ -59,7 +73,7 @@ def task_accuracy(results: Results, dataset: str) -> Figure:
     """
     frame = results.accuracy[results.accuracy["dataset"] == dataset]
     n_tasks = int(frame["task"].max()) + 1
-    methods = [m for m in results.plan.methods if results.of(dataset, m.name)]
+    methods = methods_with_runs(results, dataset)
     maps = []
     for method in methods:
         matrix = _matrix(frame[frame["method"] == method.name], n_tasks)

@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from paper_figures.collect import Results
+from paper_figures.figures.curves import methods_with_runs
 from paper_figures.style import COLUMN, HEATMAP, WIDTH, legend, method_looks, panels, sentence
 from paper_figures.tables.table import number
 
@@ -18,7 +19,7 @@ def accuracy_against_cost(results: Results, dataset: str) -> Figure:
     runs = results.runs[results.runs["dataset"] == dataset]
     mean = runs.groupby("method").mean(numeric_only=True)
     looks = method_looks(results.plan)
-    methods = [m for m in results.plan.methods if m.name in mean.index]
+    methods = methods_with_runs(results, dataset)
     figure, axes = panels(2, 2, 2.2 + 0.045 * len(methods))
     measures = [
         ("test_operations", 1e-9, "GFLOPs to predict an image"),
@@ -69,7 +70,8 @@ def forgetting_by_task(results: Results, dataset: str) -> Figure:
     lost = forgotten(results.accuracy[results.accuracy["dataset"] == dataset])
     if lost.empty:
         return sentence("No method here learns task by task.")
-    methods = [m for m in results.plan.methods if m.name in set(lost["method"])]
+    there = set(lost["method"])
+    methods = [m for m in methods_with_runs(results, dataset) if m.name in there]
     table = lost.pivot_table(index="method", columns="task", values="lost")
     values = table.reindex([m.name for m in methods]).to_numpy()
     figure, (axis,) = panels(1, 1, 0.5 + 0.15 * len(methods))

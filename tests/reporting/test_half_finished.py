@@ -8,7 +8,7 @@ from statistics import fmean
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from paper_figures.collect import Key
@@ -76,22 +76,32 @@ def is_interval_of(values: list[float], low: float, high: float) -> bool:
     return ends[0] - near <= low <= ends[1] + near and ends[2] - near <= high <= ends[3] + near
 
 
-half_finished = st.dictionaries(
-    st.sampled_from(KEYS), st.integers(0, 8).map(float), min_size=1, max_size=len(KEYS)
-)
-#: whole data sets of methods, so that some method is often complete
-by_cell = st.lists(
-    st.sampled_from([(d.name, s) for d in PLAN.datasets for s in PLAN.seeds]), min_size=1
-).flatmap(
-    lambda places: st.fixed_dictionaries(
-        {(d, m, s): st.integers(0, 8).map(float) for d, s in places for m in ("a", "b", "joint")},
-        optional={(d, "c", s): st.integers(0, 8).map(float) for d, s in places},
+SCORE = st.integers(0, 8).map(float)
+half_finished = st.dictionaries(st.sampled_from(KEYS), SCORE, min_size=1, max_size=len(KEYS))
+SUBSETS = [own for n in (1, 2, 3) for own in itertools.combinations(PLAN.seeds, n)]
+#: two methods have all runs of some seeds of each data set, so that there are ranks to check
+two_complete = st.tuples(st.sampled_from(SUBSETS), st.sampled_from([(), *SUBSETS])).flatmap(
+    lambda seeds: st.fixed_dictionaries(
+        {(d, m, s): SCORE for d, own in zip("xy", seeds, strict=True) for s in own for m in "ab"},
+        optional={
+            (d, m, s): SCORE
+            for d, own in zip("xy", seeds, strict=True)
+            for s in own
+            for m in ("c", "joint")
+        },
     )
 )
+#: three seeds on one data set, one on the other
+UNEQUAL = {
+    **{("x", "a", seed): score for seed, score in [(1, 90.0), (2, 90.0), (3, 10.0)]},
+    **{("x", "b", seed): 60.0 for seed in PLAN.seeds},
+    **{("y", "a", 1): 50.0, ("y", "b", 1): 40.0},
+}
 
 
 @settings(max_examples=60)
-@given(half_finished | by_cell)
+@example(UNEQUAL)
+@given(half_finished | two_complete)
 def test_numbers_of_half_finished_grids_are_those_of_a_small_computation(
     scores: dict[Key, float],
 ) -> None:
@@ -140,7 +150,7 @@ def test_numbers_of_half_finished_grids_are_those_of_a_small_computation(
 
 
 @settings(max_examples=20)
-@given(half_finished | by_cell)
+@given(half_finished | two_complete)
 def test_tables_and_sentences_of_half_finished_grids_are_written(
     scores: dict[Key, float],
 ) -> None:

@@ -1,13 +1,16 @@
 """Curves are means over seeds of the tasks seen."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from paper_figures.collect import Results
+from paper_figures.collect import Results, collect
 from paper_figures.figures import curves
+from paper_figures.figures.tradeoffs import accuracy_against_cost, forgetting_by_task
 from paper_figures.style import paper_style
+from tests.helpers import fake_results
 
 
 def test_curves_are_means_over_seeds_of_the_tasks_seen(results: Results) -> None:
@@ -33,3 +36,20 @@ def test_names_of_lines_stay_inside_the_figure_and_apart(results: Results) -> No
     assert all(below.y1 <= above.y0 + 1 for below, above in pairwise(boxes))
     for box in boxes:
         assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.width
+
+
+def test_a_method_with_fewer_seeds_says_how_many(tmp_path: Path) -> None:
+    plan = fake_results.fake_plan(tmp_path, methods=3, seeds=3)
+    fake_results.write_fake_runs(plan)
+    (plan.run_folder("set-0", "method-0", plan.seeds[0]) / "record.json").unlink()
+    for seed in plan.seeds:
+        (plan.run_folder("set-0", "joint", seed) / "record.json").unlink()
+    found = collect(plan)
+    wanted = ["STAR-Prompt (n = 2)", "STAR-Prompt (first stage)"]
+    with paper_style():
+        shown = curves.accuracy_curves(found, "set-0").axes[0].texts
+        assert sorted(text.get_text() for text in shown) == wanted[::-1]
+        points = accuracy_against_cost(found, "set-0").legends[0].get_texts()
+        assert [text.get_text() for text in points] == wanted
+        lost = forgetting_by_task(found, "set-0").axes[0].get_yticklabels()
+        assert [text.get_text() for text in lost] == wanted
