@@ -13,7 +13,7 @@ from paper_figures.analyses import Analyses
 from paper_figures.collect import KEYS, Results
 from paper_figures.plan import MethodRow, Plan
 from paper_figures.provenance import Provenance, stamped
-from paper_figures.tables.comparison import choices_table, errors_table, measured
+from paper_figures.tables.comparison import choices_table, errors_table, measured, missing_runs
 from paper_figures.tables.escape import escape_markdown
 from paper_figures.tables.forms import to_markdown
 from paper_figures.tables.paper import cost_table
@@ -87,7 +87,7 @@ def comparison(
             to_markdown(errors_table(plan, errors, runs), notes=False).rstrip(),
             "Task right: of the images of a task, those for which a class of that task is named. "
             "Class right within it: of those, the images whose class is named.",
-            *_without(plan, tables["missing"]),
+            *map(escape_markdown, missing_runs(plan, tables["missing"])),
             f"## Where the errors lie{where}",
             _errors(plan, errors),
             f"## Which prompts are chosen{where}",
@@ -120,18 +120,6 @@ def _as_results(plan: Plan, tables: Mapping[str, pd.DataFrame]) -> Results:
         (row.dataset, row.method, row.seed): str(row.why) for row in tables["missing"].itertuples()
     }
     return Results(plan, {}, tables["comparison"], pd.DataFrame(columns=list(KEYS)), missing)
-
-
-def _without(plan: Plan, missing: pd.DataFrame) -> list[str]:
-    """A sentence on the runs that are not in the numbers."""
-    if missing.empty:
-        return []
-    titles = {method.name: method.title for method in plan.methods}
-    lines = [
-        f"{escape_markdown(titles[str(method)])} ({len(own)}: {', '.join(sorted(set(own['why'])))})"
-        for method, own in missing.groupby("method", sort=False)
-    ]
-    return [f"Runs that are missing: {'; '.join(lines)}."]
 
 
 def _rivals(plan: Plan, frame: pd.DataFrame) -> list[MethodRow]:

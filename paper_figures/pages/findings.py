@@ -20,6 +20,7 @@ from paper_figures.tables.ablations import (
     keys_table,
     mixtures_table,
 )
+from paper_figures.tables.comparison import missing_runs
 from paper_figures.tables.escape import escape_markdown
 from paper_figures.tables.forms import to_markdown
 from paper_figures.tables.table import number
@@ -45,6 +46,8 @@ def findings(analyses: Analyses, limits: Sequence[str]) -> str:
         "`docs/analysis.md`.\n"
     )
     parts.append(_bullets("What these answers are worth", limits))
+    missing = missing_runs(analyses.plan, analyses.missing())
+    parts += [f"{escape_markdown(sentence)}\n" for sentence in missing]
     sections: list[tuple[str, Callable[[Analyses, str], str], list[Callable]]] = [
         ("What each part of the method is worth", _ablations, [ablation_table]),
         ("Are the keys stable?", _keys, [keys_table]),

@@ -1,12 +1,13 @@
 """The ablations' tables. Rows are methods or data sets; numbers come from the analyses alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from string import ascii_lowercase
 
 import pandas as pd
 
 from paper_figures.analyses import INJECTIONS, KEY_KINDS, SPACES, Analyses
+from paper_figures.tables.comparison import missing_runs
 from paper_figures.tables.forms import write_table
 from paper_figures.tables.table import (
     NOTHING,
@@ -114,6 +115,7 @@ def keys_table(analyses: Analyses) -> Table:
             "their own task.",
             "Drift: 1 − cosine between a class's key now and just after its own task, mean over "
             "classes. Means over seeds.",
+            *_missing(analyses, KEY_KINDS),
         ],
     )
 
@@ -206,6 +208,7 @@ def injection_table(analyses: Analyses) -> Table:
             "CLIP and ViT, forward and, in training, backward. Seconds and memory depend on the "
             "machine and on what else it did; memory is the GPU's where one was used, else the "
             "process's.",
+            *_missing(analyses, INJECTIONS),
         ],
     )
 
@@ -280,6 +283,7 @@ def failure_modes_table(analyses: Analyses) -> Table:
             "The worst value over tasks and seeds and, in brackets, how many runs show the "
             f"failure mode. Thresholds: {said}.",
             "What each measures and where its threshold is set: docs/analysis.md.",
+            *_missing(analyses, [m.name for m in analyses.plan.methods]),
         ],
     )
 
@@ -327,6 +331,7 @@ def replay_table(analyses: Analyses) -> Table:
             "From real, from generated: accuracy on test features, over all classes, of a linear "
             "classifier that learned from real or from as many generated features. Features of "
             "the first stage are CLIP's, all others the ViT's, each taken just after its own task.",
+            *_missing(analyses, names),
         ],
     )
 
@@ -353,6 +358,12 @@ def write_ablation_tables(analyses: Analyses, folder: Path) -> list[Path]:
 
 def _of(frame: pd.DataFrame, dataset: str, method: str) -> pd.DataFrame:
     return frame[(frame["dataset"] == dataset) & (frame["method"] == method)]
+
+
+def _missing(analyses: Analyses, names: Iterable[str]) -> list[str]:
+    """What a table of these methods is without."""
+    missing = analyses.missing()
+    return missing_runs(analyses.plan, missing[missing["method"].isin(list(names))])
 
 
 def _folded(cells: pd.DataFrame, analyses: Analyses) -> pd.DataFrame:

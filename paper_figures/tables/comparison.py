@@ -51,3 +51,18 @@ def measured(plan: Plan, frame: pd.DataFrame) -> list[MethodRow]:
     """The methods that have rows in ``frame``, in the plan's order."""
     present = set(frame["method"])
     return [method for method in plan.methods if method.name in present]
+
+
+def missing_runs(plan: Plan, missing: pd.DataFrame) -> list[str]:
+    """A sentence on the runs that are not in the numbers; nothing where none is missing.
+
+    missing  one row a run: method, why
+    """
+    if missing.empty:
+        return []
+    titles = {method.name: method.title for method in plan.methods}
+    lines = [
+        f"{titles[str(method)]} ({len(own)}: {', '.join(sorted(set(own['why'])))})"
+        for method, own in missing.groupby("method", sort=False)
+    ]
+    return [f"Runs that are missing: {'; '.join(lines)}."]

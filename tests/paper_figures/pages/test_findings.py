@@ -11,7 +11,7 @@ from paper_figures.analyses import Analyses
 from paper_figures.figures.costs import clip_space
 from paper_figures.pages import findings
 from paper_figures.style import paper_style
-from paper_figures.tables.ablations import TABLES
+from paper_figures.tables.ablations import TABLES, injection_table
 from paper_figures.tables.forms import to_markdown
 from starprompt.analysis import report
 from starprompt.config.thresholds import Thresholds
@@ -64,12 +64,22 @@ def test_findings_of_few_runs_say_what_they_lack(
         plan.runs / "set-0", fake_ablations.METHODS[:-1], plan.seeds, "starprompt",
         "clip-zero-shot", Thresholds(),
     )  # fmt: skip
+    tables["missing-variants"] = pd.DataFrame(
+        [(m.name, s, "failed | <b>") for m in plan.methods for s in plan.seeds
+         if (m.name, s) not in finished],
+        columns=["method", "seed", "why"],
+    )  # fmt: skip
     report.write_tables(tables, tmp_path / "analysis" / "set-0")
     analyses = Analyses(plan, "starprompt", tmp_path / "analysis")
     text = findings.findings(analyses, [])
     assert "nan" not in text.lower()
     for sentence in said:
         assert sentence in text
+    assert r"Runs that are missing: Starprompt (1: failed \| \<b\>); " in text
+    assert (
+        "Runs that are missing: Starprompt (1: failed | <b>); "
+        in injection_table(analyses).notes[-1]
+    )
     for table in TABLES.values():
         assert "nan" not in to_markdown(table(analyses)).lower()
     with paper_style():
