@@ -57,7 +57,7 @@ def demo() -> dict[str, float]:
     config = load_config(Path("config/demo.yaml"))
     seed = config.seeds[0]
     prepare(load_dataset_spec("digits"), data_root())
-    if not embedding_path(data_root(), "digits", config.backbones.clip).exists():
+    if not embedding_path(data_root(), "digits", config).exists():
         embed(config, "digits")
     clock = Clock()
     of_selection = [

@@ -276,10 +276,13 @@ def _named_variants(wanted: list[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def embedding_path(root: Path, dataset: str, clip: str, numerics: str = "native") -> Path:
-    """Where the cached features of ``dataset`` under the CLIP named ``clip`` stand.
+def embedding_path(root: Path, dataset: str, config: Config) -> Path:
+    """Where the features of ``dataset`` that an experiment caches stand.
 
-    Those of portable numerics differ in their last digits and have a file of their own.
+    Those of another precision than float32, and of portable numerics, differ in their last digits
+    and have files of their own.
     """
-    stem = clip.replace("/", "--") + ("" if numerics == "native" else f".{numerics}")
-    return Path(root) / "embeddings" / dataset / f"{stem}.safetensors"
+    parts = [config.backbones.clip.replace("/", "--")]
+    parts += [config.precision] if config.precision != "float32" else []
+    parts += [config.numerics] if config.numerics != "native" else []
+    return Path(root) / "embeddings" / dataset / f"{'.'.join(parts)}.safetensors"

@@ -134,8 +134,7 @@ class Grid:
 
     def embedding_file(self, dataset: str) -> str:
         """The cached features of ``dataset`` under the experiment's CLIP."""
-        config = self.config
-        return str(embedding_path(data_root(), dataset, config.backbones.clip, config.numerics))
+        return str(embedding_path(data_root(), dataset, self.config))
 
     def run_files(self, dataset: str, method: str, seed: object) -> dict[str, str]:
         """A run's files by their stem; any part may be a Snakemake wildcard in braces."""

@@ -239,7 +239,7 @@ def _device(config: Config) -> torch.device:
 
 
 def _embedding_file(config: Config, dataset: str) -> Path:
-    return embedding_path(data_root(), dataset, config.backbones.clip, config.numerics)
+    return embedding_path(data_root(), dataset, config)
 
 
 def replace_method(cell: Run, method: str) -> Run:

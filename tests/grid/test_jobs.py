@@ -35,6 +35,8 @@ def test_numerics_have_features_and_runs_of_their_own() -> None:
     assert len({grid.embed_depends("digits") for grid in grids}) == 3
     assert grids[0].embedding_file("digits").endswith("/digits/tiny.safetensors")
     assert grids[1].embedding_file("digits").endswith("/digits/tiny.portable.safetensors")
+    half = Grid(native.model_copy(update={"precision": "bf16"}))
+    assert half.embedding_file("digits").endswith("/digits/tiny.bf16.safetensors")
 
 
 def test_a_pair_trained_anew_makes_features_and_runs_anew(

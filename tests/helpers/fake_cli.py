@@ -44,9 +44,7 @@ def main(arguments: list[str]) -> None:
     config = load_config(Path(options["config"]))
     match words[0]:
         case "embed":
-            out = embedding_path(
-                data_root(), options["dataset"], config.backbones.clip, config.numerics
-            )
+            out = embedding_path(data_root(), options["dataset"], config)
             write_text(out, "features")
         case "run":
             for option, seed in pairwise(arguments):

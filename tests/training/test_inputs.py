@@ -22,7 +22,7 @@ FIRST_STAGE = "starprompt-first-stage"
 
 def features_of(config: Config, **metadata: str) -> Path:
     """Cached features whose metadata name the CLIP "now"."""
-    path = embedding_path(data_root(), "digits", config.backbones.clip)
+    path = embedding_path(data_root(), "digits", config)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({"train.clip": zeros(1, 1)}, path, metadata={"clip_digest": "now", **metadata})
     return path
