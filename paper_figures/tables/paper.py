@@ -288,9 +288,9 @@ def _table(
         texts, shown = [], {}
         for row, method in enumerate(methods):
             text, mean = _cell(column, method, seeds)
-            why = (column.missing if mean is None else column.remarks).get(method.name)
+            why = _footnote(column, method, mean)
             if why is not None:
-                marks[row, at] = letters.setdefault(why, ascii_lowercase[len(letters) % 26])
+                marks[row, at] = letters.setdefault(why, _letter(len(letters)))
             if mean is not None and not method.block:
                 shown[row] = mean
             texts.append(text)
@@ -313,6 +313,21 @@ def _table(
         frozenset(rules),
         list(spans),
     )
+
+
+def _footnote(column: Column, method: MethodRow, mean: str | None) -> str | None:
+    """What a reader must know of a cell: why it or some of its runs are missing, whose they are."""
+    missing = column.missing.get(method.name)
+    if mean is None:
+        return missing
+    said = [column.remarks.get(method.name), missing and f"some runs are missing: {missing}"]
+    return "; ".join(filter(None, said)) or None
+
+
+def _letter(number: int) -> str:
+    """a to z, then aa, ab and so on."""
+    first, last = divmod(number, len(ascii_lowercase))
+    return (_letter(first - 1) if first else "") + ascii_lowercase[last]
 
 
 def _cell(column: Column, method: MethodRow, seeds: int) -> tuple[str, str | None]:

@@ -198,10 +198,23 @@ def test_a_missing_run_leaves_a_dash_that_says_why(tmp_path: Path) -> None:
     assert "- <sup>a</sup> diverged or running" in text
     assert table.cells.iloc[2, 1].endswith("(n = 1)") and "(n = 1)" in table.cells.iloc[2, 3]
     assert "n =" not in table.cells.iloc[1, 1]
+    assert table.marks[2, 1] == table.marks[2, 3] == "b"
+    assert "- <sup>b</sup> some runs are missing: not run" in text
     numbers = table.numbers.set_index("method")
     assert numbers.loc["method-0", "set-0_seeds"] == 0
     assert numbers.loc["joint", "average_seeds"] == 1
     assert tables.metrics_table(found, "set-0").cells.iloc[0, 1] == "–"
+
+
+def test_every_reason_has_a_letter_of_its_own(tmp_path: Path) -> None:
+    plan = small_plan(tmp_path, methods=11, datasets=3, seeds=1)
+    gone = [(d.name, m.name, 1993) for d in plan.datasets for m in plan.methods[1:]]
+    for key in gone:
+        (plan.run_folder(*key) / "record.json").unlink()
+    states = {key: f"why {number}" for number, key in enumerate(gone)}
+    marks = tables.accuracy_table(collect(plan, states)).marks
+    own = [marks[row, column] for column in (1, 2, 3) for row in range(1, 11)]
+    assert own[:2] == ["a", "b"] and own[24:] == ["y", "z", "aa", "ab", "ac", "ad"]
 
 
 def test_the_cost_table_says_what_a_method_keeps_and_whether_it_uses_clip(tmp_path: Path) -> None:
