@@ -24,7 +24,7 @@ from paper_figures.report.curves import curves_svg
 from paper_figures.report.data_sheet import DataSheet
 from paper_figures.stamps import stamped
 from paper_figures.tables.forms import all_notes, to_html
-from paper_figures.tables.paper import accuracy_table
+from paper_figures.tables.paper import AVERAGE, accuracy_table
 from paper_figures.tables.table import NOTHING, Table, number
 from starprompt.config.thresholds import Thresholds, shown
 from starprompt.files import write_text
@@ -104,9 +104,9 @@ def _accuracy(results: Results) -> dict[str, Any]:
     table = accuracy_table(results)
     methods = results.plan.blocks()
     numbers = table.numbers.set_index("method")
-    by_title = {d.title: d.name for d in results.plan.datasets}
-    # A column of the table is a data set by its title, or their average.
-    columns = [by_title.get(str(name), "average") for name in table.cells.columns[1:]]
+    # By name, because two data sets may have one title; the cells' columns are in the same order.
+    names = {AVERAGE, *(d.name for d in results.plan.datasets)}
+    columns = [name for name in numbers.columns if name in names]
     rows = []
     for at, (method, texts) in enumerate(
         zip(methods, table.cells.itertuples(index=False, name=None), strict=True)
@@ -118,7 +118,7 @@ def _accuracy(results: Results) -> dict[str, Any]:
                 {
                     "text": text,
                     "value": "" if value != value else f"{value:.10g}",
-                    "link": "" if column == "average" else link(method.name, column),
+                    "link": "" if column == AVERAGE else link(method.name, column),
                     "best": (at, place) in table.best,
                     "second": (at, place) in table.second,
                     "mark": table.marks.get((at, place), ""),

@@ -3,14 +3,14 @@
 import json
 import re
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from paper_figures.collect import Results
+from paper_figures.collect import Results, collect
 from paper_figures.figures.selection import choices_of_run
 from paper_figures.provenance import provenance
 from paper_figures.report.data_sheet import DataSheet, Strip
@@ -20,6 +20,7 @@ from starprompt.config.thresholds import Thresholds
 from starprompt.record.run_files import SELECTION
 from tests.helpers.chromium import CHROMIUM, FLAGS, browser
 from tests.helpers.hostile_results import HOSTILE, hostile_results
+from tests.helpers.made_up_runs import small_plan
 
 installed = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 #: what a file of that kind begins with; no picture
@@ -52,6 +53,20 @@ def page(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(
         results, path, made_from, parts, f"title: {HOSTILE}", Thresholds(), folder / "logs", sheets
     )
+
+
+def test_two_data_sets_of_one_title_keep_their_own_numbers(tmp_path: Path) -> None:
+    plan = small_plan(tmp_path, methods=1, datasets=2, seeds=1)
+    same = tuple(replace(dataset, title="Average") for dataset in plan.datasets)
+    found = collect(replace(plan, datasets=same))
+    path = tmp_path / "report.html"
+    write_report(found, path, provenance(found, {}), [], "", Thresholds(), tmp_path / "logs")
+    (method,) = plan.methods
+    for dataset in plan.datasets:
+        (record,) = found.of(dataset.name, method.name).values()
+        value = f"{record.metrics.final_average_accuracy:.10g}"
+        cell = f'<td data-value="{value}"><a href="#{link(method.name, dataset.name)}">'
+        assert cell in path.read_text(encoding="utf-8")
 
 
 class Page(HTMLParser):
