@@ -260,9 +260,8 @@ class Campaign:
         return found_in(self.call([sys.executable, "-c", program]))  # type: ignore[no-any-return]
 
     def stream(self) -> dict[str, Any]:
-        cli = [sys.executable, "-m", "starprompt.cli"]
-        self.call([*cli, "data", "prepare", DATASET])
-        self.call([*cli, "embed", "--config", "config/stream.yaml", "--dataset", DATASET])
+        self.call([sys.executable, "-m", "starprompt.cli", "data", "prepare", DATASET])
+        self.embed("stream")
         self.call(self.command("stream"))
         return self.summary("stream")
 
@@ -306,7 +305,13 @@ class Campaign:
         return self.compared("fast", "stream", "deterministic")
 
     def bf16(self) -> dict[str, Any]:
+        self.embed("bf16")
         return self.compared("bf16", "fast", "float32")
+
+    def embed(self, name: str) -> None:
+        """Cache CLIP's features in the precision of the experiment ``name``."""
+        config = ["--config", f"config/{name}.yaml", "--dataset", DATASET]
+        self.call([sys.executable, "-m", "starprompt.cli", "embed", *config])
 
     def compared(self, name: str, other: str, what: str) -> dict[str, Any]:
         """A run's numbers, and what it takes and gives beside another, which is ``what``."""

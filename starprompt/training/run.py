@@ -148,7 +148,8 @@ def run(
     own_values = None
     if method.keys is not None and keys_folder is None:
         keys_folder = config.run_folder(replace_method(cell, method.keys))
-        own_values = check_hyperparameters(load_method(method.keys), cell.dataset)
+        if not hyperparameters:  # a caller with values of its own has made keys with its own, too
+            own_values = check_hyperparameters(load_method(method.keys), cell.dataset)
     options: dict[str, Any] = {"precision": config.precision, "compile": config.compile}
     perturbed = (lambda network, name: network) if perturbation is None else perturbation.network
     clip = cache(lambda: perturbed(load_clip(config.backbones.clip, device, **options), "clip"))
