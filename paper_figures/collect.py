@@ -7,12 +7,13 @@ from typing import Any
 
 import pandas as pd
 
+from paper_figures.measured_runs import read_measured_runs
 from paper_figures.plan import Plan
 from paper_figures.stamps import unchanged
 from starprompt.analysis.noise import RUN_COLUMNS, SAME
 from starprompt.analysis.runs import ACCURACY_COLUMNS, accuracy_rows, run_row
 from starprompt.errors import UserError
-from starprompt.record.configuration import configuration, fixed_order, flattened
+from starprompt.record.configuration import OTHER, configuration, fixed_order, flattened
 from starprompt.record.origins import origin_of
 from starprompt.record.record import RunRecord, StreamRecord, read_record
 from starprompt.record.run_files import RECORD, RunKey
@@ -20,8 +21,6 @@ from starprompt.record.run_files import RECORD, RunKey
 Key = RunKey
 #: why a run has no record, where nothing says more
 NOT_RUN = "not run"
-#: how the reason begins why a run that is there is left out
-OTHER = "of another configuration"
 KEYS = ("dataset", "method", "seed")
 #: How many missing runs a message names before it only counts them.
 _NAMED = 8
@@ -122,10 +121,10 @@ def _differing(records: Mapping[int, RunRecord]) -> str | None:
         for name in ("hyperparameters", "backbones", "settings"):
             for key, value in flattened(parts[name]).items():
                 if key != "order_seed":
-                    values.setdefault(key, {}).setdefault(f"{value!r:.20}", {})[seed] = None
+                    values.setdefault(key, {}).setdefault(repr(value), {})[seed] = None
     for key, by_value in values.items():
         if len(by_value) > 1:
-            said = ", ".join(f"{value} ({_seeds(seeds)})" for value, seeds in by_value.items())
+            said = ", ".join(f"{value:.20} ({_seeds(seeds)})" for value, seeds in by_value.items())
             return f"different {key}: {said}"
     return None
 
@@ -206,7 +205,16 @@ def _read_noise(path: Path | None, records: Mapping[Key, RunRecord]) -> pd.DataF
     """
     if path is None or not path.is_file():
         return _no_noise()
-    found = _noise_csv(path, NOISE_COLUMNS, {"rounding_std": float, "repeats": int})
+    runs = path.with_name("noise-runs.csv")
+    try:
+        found = pd.read_csv(unchanged(path))[NOISE_COLUMNS].astype(
+            {"rounding_std": float, "repeats": int}
+        )
+        measured = read_measured_runs(runs, RUN_COLUMNS) if runs.is_file() else None
+    except (ValueError, KeyError, OSError) as error:
+        raise UserError(
+            f"{path} is not a noise table ({error}); remove it, or run `starprompt noise` again."
+        ) from error
     if not found["rounding_std"].between(0, 100).all():
         raise UserError(
             f"{path}: rounding_std must lie between 0 and 100 percent; remove it, or run "
@@ -217,24 +225,12 @@ def _read_noise(path: Path | None, records: Mapping[Key, RunRecord]) -> pd.DataF
             f"{path} has two rows for one data set and method; remove the file and run "
             "`starprompt noise` again."
         )
-    runs = path.with_name("noise-runs.csv")
-    types = {"seed": int, "perturbation": int, "accuracy": float}
-    measured = _noise_csv(runs, list(RUN_COLUMNS), types) if runs.is_file() else None
     return found.assign(
         other_runs=[
             measured is None or not _measured_on(measured, records, dataset, method)
             for dataset, method in zip(found["dataset"], found["method"], strict=True)
         ]
     )
-
-
-def _noise_csv(path: Path, columns: list[str], types: Mapping[str, type]) -> pd.DataFrame:
-    try:
-        return pd.read_csv(unchanged(path))[columns].astype(types)
-    except (ValueError, KeyError, OSError) as error:
-        raise UserError(
-            f"{path} is not a noise table ({error}); remove it, or run `starprompt noise` again."
-        ) from error
 
 
 def _measured_on(

@@ -21,6 +21,7 @@ from starprompt.grid.jobs import Grid
 from starprompt.grid.other_configurations import refuse_unlike, shown, unlike_ones
 from starprompt.machine.run_lock import LOCK, owner
 from starprompt.record.archive import pack, same_run, unpack
+from starprompt.record.configuration import OTHER
 from starprompt.record.origins import IMPORTED, imported_runs, require_origin, write_origin
 from starprompt.record.record import RunRecord, read_record
 from starprompt.record.run_files import CHECKPOINT, LARGE_FILES, RECORD, RunKey
@@ -159,7 +160,7 @@ def borrowed(
     refused: dict[RunKey, str] = {}
     for origin, key, folder in candidates:
         if folder in bad:
-            refused[key] = f"that of {origin} is of another configuration"
+            refused[key] = f"that of {origin} is {OTHER}"
         else:
             taken.setdefault(key, (origin, folder))
     return taken, {key: why for key, why in refused.items() if key not in taken}

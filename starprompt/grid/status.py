@@ -19,6 +19,7 @@ from starprompt.grid.jobs import Grid
 from starprompt.grid.other_configurations import unlike
 from starprompt.machine.run_lock import owner
 from starprompt.machine.termination import ENDED_BY
+from starprompt.record.configuration import OTHER
 from starprompt.record.record import read_record
 from starprompt.record.run_files import PROGRESS, RECORD, has_all_files
 
@@ -174,7 +175,7 @@ def _status(grid: Grid, run: Run, queue: Mapping[str, list[Queued]]) -> RunStatu
             accuracy = record.metrics.final_average_accuracy
             seconds = sum(time.train + time.end for time in record.times)
             why = unlike(grid, record, earlier=True)
-            about = f"of another configuration, to be trained again: {why}" if why else ""
+            about = f"{OTHER}, to be trained again: {why}" if why else ""
             return RunStatus(
                 *(run, "finished", tasks, tasks),
                 accuracy=accuracy,

@@ -6,6 +6,8 @@ from typing import Any
 from starprompt.files import digest_of
 from starprompt.record.record import RunRecord
 
+#: what is said of a run that is not what an experiment asks for, before how it differs
+OTHER = "of another configuration"
 #: settings under ``extra`` that the outcome depends on, with what a record without them means
 SETTINGS: dict[str, Any] = {
     "precision": "float32",

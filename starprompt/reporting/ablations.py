@@ -85,7 +85,7 @@ def analysed_runs(config: Config) -> "Results":
     Raises :class:`UserError` when none has finished or a record is damaged.
     """
     plan = make_plan(config.model_copy(update={"methods": analysed_methods(config)}))
-    return own_runs(config, plan)
+    return own_runs(Grid(config), plan)
 
 
 def write_page(config: Config, analyses: "Analyses", page: Path) -> Path:
@@ -93,7 +93,7 @@ def write_page(config: Config, analyses: "Analyses", page: Path) -> Path:
     from paper_figures.pages.findings import write_findings
     from paper_figures.provenance import provenance
 
-    found = own_runs(config, analyses.plan)
+    found = own_runs(Grid(config), analyses.plan)
     made_from = provenance(found, depends(config, analysed_methods(config)))
     return write_findings(analyses, page, limits(config, found), made_from)
 

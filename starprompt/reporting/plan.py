@@ -18,6 +18,7 @@ from starprompt.grid.other_configurations import unlike
 from starprompt.grid.records import borrowed, every_run
 from starprompt.grid.status import RunStatus, experiment_status
 from starprompt.machine.loading import loading
+from starprompt.record.configuration import OTHER
 from starprompt.record.record import read_record
 from starprompt.record.run_files import RECORD, RunKey, has_all_files, run_folder
 from starprompt.reporting.searches import search_notes
@@ -70,16 +71,16 @@ def finished_runs(config: Config) -> "Results":
 
     Raises :class:`UserError` when no run has finished or a record is damaged.
     """
-    plan = make_plan(config)
+    plan, grid = make_plan(config), Grid(config)
     if all(has_all_files(config.run_folder(run)) for run in config.runs()):
-        return own_runs(config, plan)
+        return own_runs(grid, plan)
     taken, refused = borrowed(config)
     plan = replace(plan, elsewhere={key: folder for key, (_, folder) in taken.items()})
-    states: dict[RunKey, str] = {s.run: _why(s) for s in experiment_status(config)}
-    return own_runs(config, plan, {**states, **refused})
+    states: dict[RunKey, str] = {s.run: _why(s) for s in experiment_status(config, grid=grid)}
+    return own_runs(grid, plan, {**states, **refused})
 
 
-def own_runs(config: Config, plan: "Plan", states: Mapping[RunKey, str] | None = None) -> "Results":
+def own_runs(grid: Grid, plan: "Plan", states: Mapping[RunKey, str] | None = None) -> "Results":
     """The finished runs of a plan, without those that are not the experiment's any more.
 
     states  why runs without a record have none
@@ -87,7 +88,7 @@ def own_runs(config: Config, plan: "Plan", states: Mapping[RunKey, str] | None =
     with loading():
         from paper_figures.collect import collect
 
-    return collect(plan, states, partial(unlike, Grid(config), earlier=True))
+    return collect(plan, states, partial(unlike, grid, earlier=True))
 
 
 def other_runs(config: Config, dataset: str) -> dict[tuple[str, int], str]:
@@ -101,7 +102,7 @@ def other_runs(config: Config, dataset: str) -> dict[tuple[str, int], str]:
         for run, path in paths.items()
         if path.is_file()
     }
-    return {key: f"of another configuration: {why}" for key, why in found.items() if why}
+    return {key: f"{OTHER}: {why}" for key, why in found.items() if why}
 
 
 def missing_runs(

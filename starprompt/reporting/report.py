@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import yaml
-
 from starprompt.config.experiment import RESULTS, load_config
+from starprompt.files import dump_yaml
 from starprompt.reporting.ablations import depends, reach
 from starprompt.reporting.comparison import reference_of, statistics_of, statistics_tables
 from starprompt.reporting.data_sheets import data_sheets
@@ -77,7 +76,7 @@ def make_report(config_path: Path, results: Path = RESULTS) -> Path:
         ),
     ]
     made_from = provenance(found, depends(config, config.methods))
-    resolved = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    resolved = dump_yaml(config.model_dump(mode="json"))
     page, logs = folder / PAGE, results / "logs" / config.name / "train"
     with_provenance(
         "report",

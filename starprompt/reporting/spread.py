@@ -87,30 +87,20 @@ def read_runs(name: str, command: str, results: Path = RESULTS) -> "pd.DataFrame
 
     Raises :class:`UserError` for one that is damaged, changed, or holds what no run gives.
     """
-    import pandas as pd
-
-    from paper_figures.stamps import unchanged
+    from paper_figures.measured_runs import read_measured_runs
+    from starprompt.analysis import noise, variance
 
     path = RUNS[command](name, results)
     if not path.is_file():
         return None
-    order = ["order_seed"] if command == "variance" else []
-    keys = ["dataset", "method", *order, "seed", "perturbation"]
+    columns = noise.RUN_COLUMNS if command == "noise" else variance.RUN_COLUMNS
     try:
-        table = pd.read_csv(unchanged(path), keep_default_na=False)[[*keys, "accuracy"]]
-        table = table.astype({**dict.fromkeys(keys[2:], int), "accuracy": float})
-        if not table["accuracy"].between(0, 100).all():
-            raise ValueError("an accuracy is not between 0 and 100 percent")
-        if table["perturbation"].lt(0).any():
-            raise ValueError("a perturbation is below 0")
-        if table.duplicated(keys).any():
-            raise ValueError("it has two rows for one run")
+        return read_measured_runs(path, columns)
     except (ValueError, KeyError, OSError) as error:
         raise UserError(
             f"{path} is not a table of runs ({reason(error)}); remove it and run "
             f"`starprompt {command}` again."
         ) from error
-    return table
 
 
 def write_csv(path: Path, table: "pd.DataFrame", **options: Any) -> Path:

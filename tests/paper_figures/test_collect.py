@@ -59,6 +59,12 @@ def test_seeds_of_unlike_values_or_weights_have_a_footnote(tmp_path: Path) -> No
     for path, record in zip(paths, records, strict=True):
         write_record(path, record)
     assert "different lr: " in collect(plan).remarks(["set-0"])[one.method.name]
+    for record in records:  # alike for longer than a footnote shows
+        rate = record.method.hyperparameters.pop("lr")
+        record.method.hyperparameters["rates"] = [0.001, 0.002, 0.003, 0.004, rate]
+    for path, record in zip(paths, records, strict=True):
+        write_record(path, record)
+    assert "different rates: " in collect(plan).remarks(["set-0"])[one.method.name]
 
 
 def test_a_run_that_is_no_more_what_is_asked_for_is_missing(tmp_path: Path) -> None:
